@@ -1,0 +1,31 @@
+//! What is wrong with a config, said so that the reader knows what to do next.
+
+/// One thing that is wrong. `line` and `column` are 1-based; 0 where a fault belongs to no place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Stable: `E0103`, documented in `docs/faults.md`. Warnings begin with `W`.
+    pub code: &'static str,
+    pub severity: Severity,
+    pub message: String,
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+    /// The YAML path: `routes[3].require.level`.
+    pub path: String,
+    pub remedy: String,
+    /// Another place that matters ("first defined here").
+    pub related: Option<Related>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Related {
+    pub message: String,
+    pub line: u32,
+    pub column: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    Error,
+    Warning,
+}

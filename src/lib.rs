@@ -1,0 +1,44 @@
+//! Darvazeh (دروازه, "gateway"): the library behind the `darvazeh` program.
+//!
+//! The floors, top to bottom. A module imports only from lower floors and from the siblings named in `ARCHITECTURE.md`;
+//! `tests/floors.rs` holds us to it.
+//!
+//! ```text
+//! 6  cli  app                     commands; start-up as one story
+//! 5  listen  admin                sockets in, bytes out
+//! 4  pipeline                     the life of one request
+//! 3  live                         the configuration in force
+//! 2  route auth limit balance forward answer
+//! 1  config intake observe tls fetch http1
+//! 0  words body secret clock
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod clock;
+pub mod secret;
+pub mod words;
+
+pub mod config;
+pub mod fetch;
+pub mod http1;
+pub mod intake;
+pub mod observe;
+pub mod tls;
+
+pub mod answer;
+pub mod auth;
+pub mod balance;
+pub mod forward;
+pub mod limit;
+pub mod route;
+
+pub mod live;
+
+pub mod pipeline;
+
+pub mod admin;
+pub mod listen;
+
+pub mod app;
+pub mod cli;
