@@ -322,3 +322,14 @@ fn assert_well_formed(markup: &str) {
     }
     assert!(open.is_empty(), "{open:?} stay open");
 }
+
+/// `type` leads a reader to this page: it must know every code with its status.
+#[test]
+fn every_code_is_documented() {
+    let page = include_str!("../../docs/answers.md");
+    for code in Code::ALL {
+        assert!(page.contains(&format!("\n### `{code}`\n")), "{code} has no section");
+        let row = page.lines().find(|line| line.starts_with(&format!("| [`{code}`]"))).expect("a row in the table");
+        assert!(row.split('|').nth(2).unwrap().contains(&code.status().to_string()), "{row}");
+    }
+}

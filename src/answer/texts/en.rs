@@ -106,7 +106,7 @@ pub(super) const fn texts(code: Code) -> &'static Texts {
             title: "Too many requests",
             detail: "The rate of this route is used up; wait as long as Retry-After says.",
             happened: "More requests came in a short time than are allowed, so that the service stays available to everyone.",
-            remedy: "Wait a little, then try once more. Reloading again and again makes the wait longer.",
+            remedy: "Wait a little, then try once more. Reloading again and again does not help.",
         },
         Code::Overloaded => &Texts {
             title: "The service is very busy",
@@ -116,7 +116,7 @@ pub(super) const fn texts(code: Code) -> &'static Texts {
         },
         Code::KeysUnavailable => &Texts {
             title: "Sign-ins cannot be confirmed at the moment",
-            detail: "The keys of the issuer have never been obtained, so no token can be verified; wait as long as Retry-After says.",
+            detail: "No usable keys of the issuer could be obtained, so no token can be verified; wait as long as Retry-After says.",
             happened: "The system that confirms sign-ins cannot be reached. Your sign-in may be fine, but it cannot be confirmed now.",
             remedy: "Wait a few minutes and try again. You need not sign in again.",
         },
@@ -124,13 +124,13 @@ pub(super) const fn texts(code: Code) -> &'static Texts {
             title: "The service is not available at the moment",
             detail: "No endpoint of the agency is healthy; wait as long as Retry-After says. Nothing was forwarded.",
             happened: "The systems of the agency that provides this service do not respond at the moment.",
-            remedy: "Wait a few minutes and try again. If it stays so, use the contact below and give the reference.",
+            remedy: "Wait a few minutes and try again. If it stays so, report it and give the reference below.",
         },
         Code::ConnectFailed | Code::ConnectTimeout => &Texts {
             title: "The agency cannot be reached",
             detail: "No connection to the agency could be made. Nothing was forwarded, so a repetition is safe.",
             happened: "The systems of the agency that provides this service cannot be reached at the moment.",
-            remedy: "Wait a few minutes and try again. If it stays so, use the contact below and give the reference.",
+            remedy: "Wait a few minutes and try again. If it stays so, report it and give the reference below.",
         },
         Code::UpstreamBroke => &Texts {
             title: "The connection to the agency broke",
@@ -154,7 +154,7 @@ pub(super) const fn texts(code: Code) -> &'static Texts {
             title: "An error on our side",
             detail: "The gateway itself failed. The log holds the cause under this request id.",
             happened: "Something went wrong in our systems. This is not your mistake.",
-            remedy: "Try again in a few minutes. If it stays so, use the contact below and give the reference.",
+            remedy: "Try again in a few minutes. If it stays so, report it and give the reference below.",
         },
     }
 }
