@@ -36,7 +36,6 @@ async fn meet(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>, name: &str
         stream.write_all(b"?").await?;
         stream.read_exact(&mut [0]).await?;
         let shown = stream.get_ref().1.peer_certificates().map(|chain| chain[0].to_vec()).unwrap_or_default();
-        stream.shutdown().await?;
         io::Result::Ok(shown)
     };
     let listener = async {
