@@ -98,7 +98,9 @@ async fn a_flood_of_one_time_tokens_leaves_the_regulars() {
     let bench = Bench::new(1000);
     let regulars: Vec<_> = (0..500).map(|n| format!("regular.{n}")).collect();
     for _ in 0..3 {
-        regulars.iter().for_each(|token| drop(bench.ask(token)));
+        for token in &regulars {
+            bench.ask(token);
+        }
     }
     let mut missed = 0;
     for n in 0..50_000 {
