@@ -1,1 +1,4 @@
 //! (to come)
+
+pub mod check;
+pub mod schema;
