@@ -60,9 +60,6 @@ fn issuer(
     Some(Issuer {
         at: cx.position_of(field),
         name: Arc::from(name),
-        issuer: issuer?.to_owned(),
-        audiences: audiences?,
-        jwks: jwks?,
         fetch_roots: fetch_roots.flatten(),
         algorithms: table.get("algorithms").map_or(defaults::ALGORITHMS.to_vec(), |f| algorithms(&f, cx)),
         token_types: table.get("token_types").map_or_else(default_token_types, |f| token_types(&f, cx)),
@@ -79,6 +76,10 @@ fn issuer(
         levels,
         refresh: duration_or(&table, "refresh", SECOND, DAY, defaults::KEYS_REFRESH, cx),
         keep_keys: duration_or(&table, "keep_keys", Duration::ZERO, 30 * DAY, defaults::KEEP_KEYS, cx),
+        // Last, so that everything is read before one missing part ends it.
+        issuer: issuer?.to_owned(),
+        audiences: audiences?,
+        jwks: jwks?,
     })
 }
 
