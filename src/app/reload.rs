@@ -15,7 +15,7 @@ use crate::config::model::{ClientAuth, Listener, ServerTls};
 use crate::config::{self, Config, Fault, Loaded};
 use crate::listen::listener::Settings;
 use crate::listen::{ListenerLive, Order};
-use crate::live::{Surroundings, compile, end_orphans};
+use crate::live::{Surroundings, compile, end_orphans, load_checked};
 
 pub struct Reloader {
     pub file: PathBuf,
@@ -72,7 +72,7 @@ impl Reloader {
     }
 
     fn try_reload(&self) -> Result<(String, Vec<Fault>), Vec<Fault>> {
-        let Loaded { config, warnings } = config::load(&self.file, self.around.clock.now())?;
+        let Loaded { config, warnings } = load_checked(&self.file, self.around.clock.now())?;
         let plan = self.plan(config).map_err(|message| vec![self.fault(message)])?;
         let sha256 = plan.snapshot.config.sha256.clone();
         self.put_in_force(plan);

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::clock::UnixTime;
 use crate::config::{self, Config, Fault, Severity};
+use crate::live;
 use snippet::Source;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -25,7 +26,7 @@ pub enum Format {
 /// Checks the file at `now` and writes what is found. Exit code: 0 when `run` would start (warnings do not count), 1 when not
 /// or when `out` is gone.
 pub fn check(file: &Path, format: Format, now: UnixTime, out: &mut dyn Write) -> ExitCode {
-    let (config, faults) = match config::load(file, now) {
+    let (config, faults) = match live::load_checked(file, now) {
         Ok(loaded) => (Some(loaded.config), loaded.warnings),
         Err(faults) => (None, faults),
     };

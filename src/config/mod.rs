@@ -14,6 +14,7 @@ mod nearest;
 mod raw;
 mod read;
 pub mod units;
+pub mod written;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -9,6 +9,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
+use crate::words::Code;
+
 /// Bounds of a head. Bytes and counts.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
@@ -29,6 +31,18 @@ pub enum HeadFault {
     UriTooLong,
     Version,
     Expectation,
+}
+
+impl HeadFault {
+    pub const fn code(self) -> Code {
+        match self {
+            HeadFault::Malformed(_) => Code::RequestMalformed,
+            HeadFault::TooLarge => Code::HeadersTooLarge,
+            HeadFault::UriTooLong => Code::UriTooLong,
+            HeadFault::Version => Code::VersionUnsupported,
+            HeadFault::Expectation => Code::ExpectationFailed,
+        }
+    }
 }
 
 /// How the end of a body is known (RFC 9112 §6.3).

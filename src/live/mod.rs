@@ -1,8 +1,11 @@
 //! The configuration in force: an immutable [`Snapshot`], swapped whole. Floor 3.
 
+pub mod asked;
 pub mod compile;
+pub mod expect;
 pub mod snapshot;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +13,21 @@ use arc_swap::ArcSwap;
 
 pub use compile::{Surroundings, compile, end_orphans};
 pub use snapshot::{RouteLive, Snapshot};
+
+use crate::clock::UnixTime;
+use crate::config::{self, Fault, Loaded};
+
+/// The way of a file into force, for `check`, start-up and every reload: its own rules first, then its expectations.
+/// Errors: every fault, warnings included.
+pub fn load_checked(file: &Path, now: UnixTime) -> Result<Loaded, Vec<Fault>> {
+    let mut loaded = config::load(file, now)?;
+    let broken = expect::judge(&loaded.config);
+    if broken.is_empty() {
+        return Ok(loaded);
+    }
+    loaded.warnings.extend(broken);
+    Err(loaded.warnings)
+}
 
 /// The one place where "what runs now" is kept.
 pub struct Live {

@@ -8,6 +8,7 @@ mod agency;
 mod certificate;
 mod conflict;
 mod cors;
+mod expect;
 mod exposure;
 mod issuer;
 mod listener;
@@ -58,7 +59,7 @@ struct Sections {
     agency_names: Names,
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "version",
     "listeners",
     "admin",
@@ -72,6 +73,7 @@ const KEYS: [&str; 13] = [
     "issuers",
     "agencies",
     "routes",
+    "expect",
 ];
 
 /// Builds the model; `None` when the file has not even the shape of one. Faults may have been recorded either way.
@@ -89,6 +91,7 @@ pub fn config(file: &Path, text: &str, root: &Node<'_>, now: UnixTime, faults: &
     let routes = route::all(&top, &mut sections, default_cors.as_ref(), cx);
     conflict::check(&routes, &sections, cx);
     exposure::check(&routes, &sections, cx);
+    let expectations = expect::all(&top, &routes, &mut sections, cx);
     let state_dir = top::text_or(&top, "state_dir", defaults::STATE_DIR, cx);
     Some(Config {
         file: file.to_owned(),
@@ -104,6 +107,7 @@ pub fn config(file: &Path, text: &str, root: &Node<'_>, now: UnixTime, faults: &
         issuers: sections.issuers.into_iter().flatten().collect(),
         agencies: sections.agencies.into_iter().flatten().collect(),
         routes: routes.into_iter().map(|read| read.route).collect(),
+        expectations,
     })
 }
 

@@ -1,0 +1,136 @@
+//! `expect`: cases that the routes must decide as they say. Read here; `live::expect` judges them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::route::ReadRoute;
+use super::{Context, DAY, Field, Sections, Table, codes};
+use crate::config::model::{Expectation, Expected, SupposedCaller};
+use crate::config::nearest::likely;
+use crate::config::read::shown;
+use crate::config::written::Written;
+use crate::words::{Code, Level};
+
+const KEYS: [&str; 7] = ["name", "request", "listener", "level", "scopes", "age", "then"];
+const ERRORS: [&str; 4] =
+    ["invalid_request", "invalid_token", "insufficient_user_authentication", "insufficient_scope"];
+/// What `then.route` is called where no route is to be met.
+const NONE: &str = "none";
+
+pub fn all(
+    top: &Table<'_>,
+    routes: &[ReadRoute],
+    sections: &mut Sections,
+    cx: &mut Context<'_>,
+) -> Vec<Expectation> {
+    let Some(field) = top.get("expect") else { return Vec::new() };
+    let Some(items) = field.items(cx.faults) else { return Vec::new() };
+    let names: HashSet<&str> = routes.iter().map(|read| &*read.route.name).collect();
+    items.filter_map(|item| case(&item, &names, sections, cx)).collect()
+}
+
+fn case(
+    field: &Field<'_>,
+    routes: &HashSet<&str>,
+    sections: &mut Sections,
+    cx: &mut Context<'_>,
+) -> Option<Expectation> {
+    let table = field.table(cx.faults, &KEYS)?;
+    let name = table.get("name").and_then(|f| f.text(cx.faults)).map(str::to_owned);
+    let remedy = "write the request: `request: GET https://api.example.ir/insurance/x`";
+    let request = table.need(cx.faults, "request", remedy).and_then(|f| request(&f, cx));
+    let listener = table.get("listener").map(|f| {
+        sections.listeners.names.resolve(&f, cx.faults)?;
+        f.text(cx.faults).map(Arc::from)
+    });
+    let caller = caller(&table, cx);
+    let remedy = "say what is to happen: `then: { route: NAME, answer: 200 }`";
+    let then = table.need(cx.faults, "then", remedy).and_then(|f| expected(&f, routes, cx));
+    let listener = match listener {
+        Some(None) => return None,
+        written => written.flatten(),
+    };
+    let (at, path) = (cx.position(field.place()), field.path());
+    Some(Expectation { at, path, name, request: request?, listener, caller: caller?, then: then? })
+}
+
+fn request(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Written> {
+    let text = field.text(cx.faults)?;
+    let (method, url) = text.trim().split_once(' ').unwrap_or((text, ""));
+    let written = Written::parse(method, url.trim());
+    if let Err(why) = written {
+        let remedy = "write a method and a whole URL: `GET https://api.example.ir/insurance/x`";
+        field.fault(cx.faults, codes::BAD_REQUEST, format!("this is not a request: {why}"), remedy);
+    }
+    written.ok()
+}
+
+/// The outer `None`: at fault.
+fn caller(table: &Table<'_>, cx: &mut Context<'_>) -> Option<Option<SupposedCaller>> {
+    let level = table.get("level").map(|f| f.count(cx.faults, 0..=3).and_then(|n| Level::new(n as u8)));
+    let scopes = table.get("scopes").map(|f| {
+        let items = f.items(cx.faults)?.collect::<Vec<_>>();
+        items.iter().map(|item| item.text(cx.faults).map(str::to_owned)).collect::<Option<Vec<_>>>()
+    });
+    let age = table.get("age").map(|f| f.duration(cx.faults, Duration::ZERO..=365 * DAY));
+    let Some(level) = level else {
+        for key in ["scopes", "age"] {
+            if let Some(field) = table.get(key) {
+                let message = format!("without `level` nobody has a token, so `{key}` means nothing");
+                field.fault(cx.faults, codes::MISSING_KEY, message, "add `level: 0` to `3`");
+            }
+        }
+        return Some(None);
+    };
+    let scopes = scopes.unwrap_or_else(|| Some(Vec::new()))?;
+    let age = age.unwrap_or(Some(Duration::ZERO))?;
+    Some(Some(SupposedCaller { level: level?, scopes, age }))
+}
+
+fn expected(field: &Field<'_>, routes: &HashSet<&str>, cx: &mut Context<'_>) -> Option<Expected> {
+    let table = field.table(cx.faults, &["route", "answer", "error", "code"])?;
+    if ["route", "answer", "error", "code"].iter().all(|key| table.key_place(key).is_none()) {
+        let remedy = "give at least one of `route`, `answer`, `error`, `code`";
+        table.fault(cx.faults, codes::EMPTY, "nothing is expected", remedy);
+        return None;
+    }
+    let codes_by_name: Vec<_> = Code::ALL.iter().map(|code| (code.as_str(), code.as_str())).collect();
+    let errors = ERRORS.map(|error| (error, error));
+    let route = table.get("route").map(|f| {
+        let name = route(&f, routes, cx)?;
+        Some((name.to_owned(), cx.position(f.place())))
+    });
+    let answer = table.get("answer").map(|f| {
+        let status = f.count(cx.faults, 200..=599)?;
+        Some((u16::try_from(status).ok()?, cx.position(f.place())))
+    });
+    let error = table.get("error").map(|f| Some((f.word(cx.faults, &errors)?, cx.position(f.place()))));
+    let code = table.get("code").map(|f| Some((f.word(cx.faults, &codes_by_name)?, cx.position(f.place()))));
+    let (route, answer) = (flat(route)?, flat(answer)?);
+    let route = route.map(|(name, at)| (Some(name).filter(|name| name != NONE), at));
+    Some(Expected { route, answer, error: flat(error)?, code: flat(code)? })
+}
+
+/// `None` for what is at fault; what is absent is well.
+fn flat<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        None => Some(None),
+        Some(value) => value.map(Some),
+    }
+}
+
+fn route<'a>(field: &Field<'a>, routes: &HashSet<&str>, cx: &mut Context<'_>) -> Option<&'a str> {
+    let name = field.text(cx.faults)?;
+    if name == NONE || routes.contains(name) {
+        return Some(name);
+    }
+    let near = likely(name, routes.iter().copied());
+    let name = shown(name);
+    let (message, remedy) = match near {
+        Some(near) => (format!("unknown route `{name}`, did you mean `{near}`?"), format!("write `{near}`")),
+        None => (format!("unknown route `{name}`"), "name a route of this file, or `none`".to_owned()),
+    };
+    field.fault(cx.faults, codes::UNKNOWN_ROUTE, message, remedy);
+    None
+}
