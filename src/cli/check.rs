@@ -30,11 +30,22 @@ pub fn check(file: &Path, format: Format, now: UnixTime, out: &mut dyn Write) ->
         Ok(loaded) => (Some(loaded.config), loaded.warnings),
         Err(faults) => (None, faults),
     };
-    let written = match format {
-        Format::Json => json(&faults, out),
-        Format::Human => human(file, config.as_ref(), &faults, out),
-    };
+    let written = list(file, config.as_ref(), &faults, format, out);
     if config.is_some() && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes what was found in `file`; `config`: when it is good.
+pub fn list(
+    file: &Path,
+    config: Option<&Config>,
+    faults: &[Fault],
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match format {
+        Format::Json => json(faults, out),
+        Format::Human => human(file, config, faults, out),
+    }
 }
 
 /// Writes the section of `docs/faults.md` about a code. Exit code: 1 when there is no such code.
