@@ -17,6 +17,7 @@ use crate::auth::walk::{Finding, walk};
 use crate::auth::{self, Denied, TokenCache};
 use crate::clock::Clock;
 use crate::config::model::{Listener, Rate, SupposedCaller};
+use crate::config::units::show_duration;
 use crate::config::written::Written;
 use crate::forward::prepare::{Prepared, prepare};
 use crate::intake::Arrived;
@@ -53,6 +54,8 @@ pub struct Explanation {
     /// The URL as a browser would send it, where that is something else.
     pub encoded: Option<String>,
     pub listener: String,
+    /// The listener speaks TLS.
+    pub tls: bool,
     /// Canonical; `None` when the request is refused before.
     pub path: Option<String>,
     /// The route that is met, then those that came nearest to it; at most [`CANDIDATES`].
@@ -132,6 +135,7 @@ impl Explanation {
             url: mask::plain(url(path).as_bytes()),
             encoded: (!path.is_ascii()).then(|| url(&encoded(path))),
             listener: listener.name.to_string(),
+            tls: listener.tls.is_some(),
             path: None,
             candidates: Vec::new(),
             left_out: 0,
@@ -150,7 +154,7 @@ fn asker(question: &Question) -> String {
             let scopes = if scopes.is_empty() { "no scopes".to_owned() } else { format!("scopes {}", scopes.join(" ")) };
             let since = match age.as_secs() {
                 0 => "authenticated just now".to_owned(),
-                seconds => format!("authenticated {seconds} s ago"),
+                _ => format!("authenticated {} ago", show_duration(*age)),
             };
             format!("supposed: a valid token of level {level}, {scopes}, {since}")
         }

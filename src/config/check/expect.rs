@@ -57,8 +57,10 @@ fn case(
 
 fn request(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Written> {
     let text = field.text(cx.faults)?;
-    let (method, url) = text.trim().split_once(' ').unwrap_or((text, ""));
-    let written = Written::parse(method, url.trim());
+    let written = match text.trim().split_once(' ') {
+        Some((method, url)) => Written::parse(method, url.trim()),
+        None => Err("it is not a method and a URL"),
+    };
     if let Err(why) = written {
         let remedy = "write a method and a whole URL: `GET https://api.example.ir/insurance/x`";
         field.fault(cx.faults, codes::BAD_REQUEST, format!("this is not a request: {why}"), remedy);
@@ -95,7 +97,8 @@ fn expected(field: &Field<'_>, routes: &HashSet<&str>, cx: &mut Context<'_>) -> 
         table.fault(cx.faults, codes::EMPTY, "nothing is expected", remedy);
         return None;
     }
-    let codes_by_name: Vec<_> = Code::ALL.iter().map(|code| (code.as_str(), code.as_str())).collect();
+    let mut codes_by_name: Vec<_> = Code::ALL.iter().map(|code| (code.as_str(), code.as_str())).collect();
+    codes_by_name.dedup();
     let errors = ERRORS.map(|error| (error, error));
     let route = table.get("route").map(|f| {
         let name = route(&f, routes, cx)?;
