@@ -15,6 +15,9 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("tls", "config", "rustls settings are built from the checked model; the model holds the certificates once read"),
     ("forward", "auth", "an exchange takes a `Permit` and says by `identity` who asks"),
     ("forward", "balance", "an exchange leases an endpoint"),
+    ("http2", "http1", "one service, one exchange, one watchdog and one transport for both versions"),
+    ("observe", "config", "the log is opened where the model says"),
+    ("message", "body", "a request and its answer carry a body"),
     ("cli", "app", "`run` and `demo` start what `app` builds"),
 ];
 
