@@ -142,6 +142,9 @@ class Kubernetes(unittest.TestCase):
     def test_every_mount_has_a_volume_and_state_can_be_written(self):
         mounts = {mount["name"]: mount for mount in self.container["volumeMounts"]}
         self.assertEqual(set(mounts), {volume["name"] for volume in self.pod["volumes"]})
+        paths = [mount["mountPath"] for mount in self.container["volumeMounts"]]
+        for key in ("assertion.key", "pairwise.key"):
+            self.assertIn(f"{self.config['state_dir']}/{key}", paths, "the pods would not agree on it")
         self.assertEqual(mounts["state"]["mountPath"], self.config["state_dir"])
         self.assertFalse(mounts["state"].get("readOnly", False))
 
