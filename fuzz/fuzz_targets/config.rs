@@ -24,7 +24,8 @@ fuzz_target!(|bytes: &[u8]| {
         std::fs::write(&*path, bytes).expect("the temporary folder takes a file");
         let Err(faults) = config::load(path, NOW) else { return };
         assert!(faults.iter().any(|fault| fault.severity == Severity::Error), "refused without an error");
-        let lines = bytes.iter().filter(|b| **b == b'\n').count() as u32 + 1;
+        // A lone CR ends a line too (YAML 1.2.2, section 5.4).
+        let lines = bytes.iter().filter(|b| matches!(b, b'\n' | b'\r')).count() as u32 + 1;
         for fault in faults {
             assert!(!fault.message.is_empty() && !fault.remedy.is_empty());
             assert!(fault.line <= lines + 1, "line {} of {lines}", fault.line);
