@@ -3,6 +3,7 @@
 //! Floor 2: it is told what to say, and decides nothing. It knows no route, no agency and no token, and nothing of what
 //! the caller sent reaches its output. Called by `pipeline::respond`; the developer's view of it is `docs/answers.md`.
 
+pub mod cors;
 mod escape;
 mod grpc;
 mod negotiate;

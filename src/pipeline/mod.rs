@@ -1,3 +1,5 @@
-//! (to come)
+//! The life of ONE request, top to bottom in [`handle`]. Floor 4.
 
-pub mod cors;
+pub mod handle;
+pub mod refusal;
+pub mod respond;

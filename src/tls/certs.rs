@@ -41,10 +41,10 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// What is wrong with a certificate, key or CA file. Its `Display` is a clause fit for a fault's message.
+/// What is wrong with a certificate, key or CA file. Which words a reader gets for it is the business of `config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertFault {
-    /// Missing or unreadable; the file, then the system's text.
+    /// Missing or unreadable; the text is the system's.
     Unreadable(String),
     NoCertificate,
     NoKey,
@@ -59,27 +59,6 @@ pub enum CertFault {
     },
     NoSan,
 }
-
-impl fmt::Display for CertFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CertFault::Unreadable(text) => write!(f, "cannot read {text}"),
-            CertFault::NoCertificate => f.write_str("the file holds no PEM certificate"),
-            CertFault::NoKey => {
-                f.write_str("the file holds no PEM private key (PKCS#8, PKCS#1 or SEC1, not encrypted)")
-            }
-            CertFault::Malformed(text) => write!(f, "malformed: {text}"),
-            CertFault::KeyMismatch => f.write_str("the private key belongs to another certificate"),
-            CertFault::Expired { not_after } => write!(f, "the certificate expired on {}", date(*not_after)),
-            CertFault::NotYetValid { not_before } => {
-                write!(f, "the certificate is not valid before {}", date(*not_before))
-            }
-            CertFault::NoSan => f.write_str("the certificate names no host: it has no DNS name or IP address as SAN"),
-        }
-    }
-}
-
-impl std::error::Error for CertFault {}
 
 /// Reads a PEM chain (leaf first) and its PEM key. Every check the issue of a server certificate can fail.
 pub fn load_server(cert: &Path, key: &Path, now: UnixTime) -> Result<LoadedCertificate, CertFault> {
@@ -113,7 +92,7 @@ pub fn load_roots(file: &Path) -> Result<Arc<RootCertStore>, CertFault> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CertFault> {
-    std::fs::read(file).map_err(|e| CertFault::Unreadable(format!("{}: {e}", file.display())))
+    std::fs::read(file).map_err(|e| CertFault::Unreadable(e.to_string()))
 }
 
 /// All certificates of a PEM file, in its order; never empty. Other sections, such as a key kept beside them, are skipped.
@@ -191,14 +170,6 @@ fn san_names(leaf: &X509Certificate<'_>) -> Result<Vec<String>, CertFault> {
 fn address(octets: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
-}
-
-/// `2026-07-25 10:00:00 UTC`, for people.
-fn date(time: UnixTime) -> String {
-    match x509_parser::time::ASN1Time::from_timestamp(time) {
-        Ok(at) => at.to_string(),
-        Err(_) => format!("second {time} since 1970"),
-    }
 }
 
 #[cfg(test)]
