@@ -9,7 +9,7 @@ use darvazeh::route::{Found, Table};
 use darvazeh::words::{AgencyId, Level};
 use http::Method;
 
-/// `/agencyN/serviceM` under one host, a hundred services an agency, every third route with a method list.
+/// `/agencyN/serviceM` under one host, a hundred services an agency, every third with a method list.
 fn routes(count: usize) -> Vec<Route> {
     let second = Duration::from_secs(1);
     let route = |i: usize| Route {
@@ -22,7 +22,7 @@ fn routes(count: usize) -> Vec<Route> {
             Segment::Literal(format!("agency{}", i / 100)),
             Segment::Literal(format!("service{}", i % 100)),
         ]),
-        methods: if i % 3 == 0 { vec![Method::GET, Method::POST] } else { Vec::new() },
+        methods: if i.is_multiple_of(3) { vec![Method::GET, Method::POST] } else { Vec::new() },
         require: Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None },
         rewrite: Rewrite::default(),
         body_limit: None,

@@ -112,7 +112,8 @@ impl<'a> Field<'a> {
         faults.add(code, self.place(), self.path(), message.into(), remedy.into())
     }
 
-    fn wrong_type<T>(&self, faults: &mut Faults, wanted: &str, remedy: impl Into<String>) -> Option<T> {
+    /// Records that the value is not what is wanted.
+    pub fn wrong_type<T>(&self, faults: &mut Faults, wanted: &str, remedy: impl Into<String>) -> Option<T> {
         let found = match &self.node.value {
             Value::Seq(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),

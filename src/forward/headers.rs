@@ -252,7 +252,7 @@ fn identity(
             if let Some(subject) = signer.pairwise(permit, &agency.name) {
                 headers.insert(X_GATEWAY_SUBJECT, plain(subject.as_bytes()));
             }
-            headers.insert(X_GATEWAY_LEVEL, HeaderValue::from(permit.level().number()));
+            headers.insert(X_GATEWAY_LEVEL, HeaderValue::from(u16::from(permit.level().number())));
         }
         // On level 0 credentials are ignored and not forwarded (contract section 5, "Credentials").
         IdentityKind::Token => {

@@ -1,7 +1,7 @@
 //! A request made ready for one agency. Takes a [`Permit`]: there is no other way to a [`Prepared`].
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header;
+use http::header::{self, HeaderMap};
 
 use super::failure::Failure;
 use super::headers;
@@ -39,6 +39,11 @@ impl Prepared {
     /// What the agency would be sent: for `explain`.
     pub fn outgoing(&self) -> &Outgoing {
         &self.outgoing
+    }
+
+    /// The fields, for the answer's dress: what it is chosen by (`Accept` and the like) is end to end.
+    pub fn into_headers(self) -> HeaderMap {
+        self.outgoing.headers
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{Method, Version};
+use http_body::Body as _;
 use ipnet::IpNet;
 
 use super::host::{self, Authority};
@@ -58,6 +59,8 @@ pub struct Remains {
     pub headers: HeaderMap,
     pub request_id: RequestId,
     pub why: Rejected,
+    /// Bytes that its body has at least.
+    pub announced: u64,
 }
 
 impl Arrived {
@@ -88,7 +91,10 @@ impl Arrived {
                 };
                 Ok((arrived, Payload { body, interim }))
             }
-            Err(why) => Err(Box::new(Remains { method, headers, request_id, why })),
+            Err(why) => {
+                let announced = body.size_hint().lower();
+                Err(Box::new(Remains { method, headers, request_id, why, announced }))
+            }
         }
     }
 }

@@ -176,7 +176,10 @@ fn decode_all(path: &[u8]) -> (Vec<u8>, bool) {
 /// The byte that is escaped at `at`, if a whole escape stands there.
 fn escape_at(path: &[u8], at: usize) -> Option<u8> {
     match path.get(at..)? {
-        [b'%', high, low, ..] => Some(hex_digit(*high)? << 4 | hex_digit(*low)?),
+        [b'%', high, low, ..] => {
+            let (high, low) = (HEX_VALUES[usize::from(*high)], HEX_VALUES[usize::from(*low)]);
+            (high < 16 && low < 16).then_some(high << 4 | low)
+        }
         _ => None,
     }
 }
@@ -202,14 +205,17 @@ const fn raw_refusal(byte: u8) -> Ambiguous {
     }
 }
 
-const fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+/// The value of each hexadecimal digit; of other bytes, more than 15.
+static HEX_VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value: u8 = 0;
+    while value < 16 {
+        values[HEX[value as usize] as usize] = value;
+        values[HEX[value as usize].to_ascii_lowercase() as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 

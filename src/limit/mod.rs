@@ -1,3 +1,5 @@
-//! How much is too much: the counted limits of routes and listeners. Floor 2.
+//! What one caller may take of what all share. Floor 2: each limit says what happens when it is reached, and answers nothing.
 
+pub mod addresses;
+pub mod body;
 pub mod rate;

@@ -13,7 +13,7 @@ use crate::config::model::Route;
 const STANDARD: [Method; 7] =
     [Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS, Method::PATCH, Method::POST, Method::PUT];
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Filter {
     methods: MethodSet,
     /// `None`: every listener.
@@ -54,7 +54,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct MethodSet {
     /// Of [`STANDARD`], by place.
     standard: u8,

@@ -4,7 +4,6 @@
 //! nothing of what a route requires or where it leads.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
@@ -43,14 +42,14 @@ impl Table {
         let mut hosts = Hosts::default();
         let mut paths = TrieBuilder::default();
         let mut filters = Vec::new();
-        let mut known: HashMap<(&[Method], Option<&[Arc<str>]>), u32> = HashMap::new();
+        let mut known = HashMap::new();
         for (id, route) in (0..).map(RouteId).zip(routes) {
-            let filter = *known.entry((&route.methods, route.listeners.as_deref())).or_insert_with(|| {
+            let filter = *known.entry((&route.methods, &route.listeners)).or_insert_with(|| {
                 filters.push(Filter::of(route));
-                filters.len() as u32 - 1
+                (filters.len() - 1) as u32
             });
             let mut insert = |host| {
-                let root = hosts.root(host, || paths.add_node());
+                let root = hosts.root(host, || paths.add_root());
                 paths.insert(root, &route.path, route.methods.is_empty(), id, filter);
             };
             if route.hosts.is_empty() {

@@ -89,7 +89,7 @@ fn no_two_agencies_or_people_share_a_subject() {
     let directory = tempfile::tempdir().unwrap();
     let signer = Signer::load_or_create(&settings(), directory.path()).unwrap();
     let (one, two) = (caller("a"), caller("b"));
-    let subject = |permit, agency| signer.pairwise(permit, agency).unwrap();
+    let subject = |permit: &Permit, agency: &str| signer.pairwise(permit, agency).unwrap();
     assert_ne!(subject(&one, "tax"), subject(&one, "insurance"));
     assert_ne!(subject(&one, "tax"), subject(&two, "tax"));
     assert_eq!(subject(&one, "tax"), subject(&caller("a"), "tax"));

@@ -54,18 +54,19 @@ fn agency(name: &str, place: super::Place, field: &Field<'_>, cx: &mut Context<'
     ];
     let over_tls = endpoints.as_ref().is_none_or(|list| list.iter().any(|e| e.protocol == EndpointProtocol::Https));
     Some(Agency {
-        at: super::Position { file: cx.faults.file.clone(), line: place.line, column: place.column },
+        at: cx.position(place),
         name: Arc::from(name),
         title: title.unwrap_or_else(|| Title { fa: name.to_owned(), en: name.to_owned() }),
         scope,
         province,
-        endpoints: endpoints?,
         tls: table.get("tls").map_or_else(ClientTls::default, |f| client_tls(&f, over_tls, cx)),
         health: health.flatten(),
         balance: table.get("balance").and_then(|f| f.word(cx.faults, &balances)).unwrap_or(Balance::LeastRequest),
         timeouts: table.get("timeouts").map_or(defaults::TIMEOUTS, |f| timeouts(&f, defaults::TIMEOUTS, cx)),
         retry: table.get("retry").map_or(defaults::RETRY, |f| retry(&f, cx)),
         identity: table.get("identity").and_then(|f| f.word(cx.faults, &identities)).unwrap_or(IdentityKind::Assertion),
+        // Last, so that everything is read before a bad endpoint ends it.
+        endpoints: endpoints?,
     })
 }
 
@@ -115,7 +116,7 @@ fn origin(field: &Field<'_>, weight: u32, cx: &mut Context<'_>) -> Option<Endpoi
         Ok(parts) => parts,
         Err(why) => {
             let remedy = "write `http://HOST:PORT`, `https://HOST:PORT` or `h2c://HOST:PORT`, and nothing after it";
-            field.fault(cx.faults, codes::BAD_ENDPOINT, format!("`{}` {why}", shown(text)), remedy);
+            field.fault(cx.faults, codes::BAD_ENDPOINT, format!("`{}` {why}", url::public(text)), remedy);
             return None;
         }
     };
@@ -147,7 +148,7 @@ fn split_origin(text: &str) -> Result<(EndpointProtocol, u16, String, Option<u16
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('@') {
-        return Err("holds a user name; the gateway would send it nowhere");
+        return Err("has a user name before it; the gateway would send it nowhere");
     }
     if authority.contains('?') || authority.contains('#') {
         return Err("has a query; an endpoint is a host and a port");
@@ -229,6 +230,10 @@ fn retry(field: &Field<'_>, cx: &mut Context<'_>) -> Retry {
     let never = Retry { attempts: 1, budget_percent: 0 };
     if field.is_off() {
         return never;
+    }
+    if !field.is_table() {
+        let remedy = "write `retry: { attempts: 2 }`, or `retry: off`";
+        return field.wrong_type(cx.faults, "a mapping or `off`", remedy).unwrap_or(never);
     }
     let Some(table) = field.table(cx.faults, &["attempts", "budget_percent"]) else { return never };
     let d = defaults::RETRY;

@@ -13,6 +13,13 @@ pub fn read(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Cors> {
     if field.is_off() {
         return None;
     }
+    if !field.is_table() {
+        return field.wrong_type(
+            cx.faults,
+            "a mapping or `off`",
+            "write `cors: { origins: [https://…] }`, or `cors: off`",
+        );
+    }
     let table = field.table(cx.faults, &KEYS)?;
     let remedy = "list the pages' origins: `origins: [https://portal.example.ir]`";
     let listed = table.need(cx.faults, "origins", remedy);
@@ -69,7 +76,7 @@ fn origin(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
         return as_sent;
     }
     let remedy = as_sent.map_or("write `https://HOST` or `https://HOST:PORT`".to_owned(), |o| format!("write `{o}`"));
-    field.fault(cx.faults, codes::BAD_ORIGIN, format!("no browser sends the origin `{}`", shown(text)), remedy);
+    field.fault(cx.faults, codes::BAD_ORIGIN, format!("no browser sends the origin `{}`", url::public(text)), remedy);
     None
 }
 

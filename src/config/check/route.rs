@@ -73,7 +73,7 @@ fn route(
     let cors = table.get("cors").map_or_else(|| default_cors.cloned(), |f| cors::read(&f, cx));
     let matched = matched?;
     let route = Route {
-        at: cx.position_of(field),
+        at: cx.position(field.place()),
         name: Arc::from(name?),
         agency: AgencyId(agency.unwrap_or(u32::MAX)),
         listeners,
@@ -181,11 +181,11 @@ fn rewrite(field: &Field<'_>, path: Option<&PathPattern>, cx: &mut Context<'_>) 
     let some = |path: String| Some(path).filter(|p| !p.is_empty());
     let strip = table.get("strip_prefix");
     let strip_prefix = strip.and_then(|f| pattern::literal(&f, cx)).and_then(some);
-    if let (Some(field), Some(prefix), Some(path)) = (strip, &strip_prefix, path) {
-        if !begins_with(path, prefix) {
-            let message = format!("`{}` does not begin the paths of this route", shown(prefix));
-            field.fault(cx.faults, codes::BAD_STRIP, message, "strip whole literal segments that `match` begins with");
-        }
+    if let (Some(field), Some(prefix), Some(path)) = (strip, &strip_prefix, path)
+        && !begins_with(path, prefix)
+    {
+        let message = format!("`{}` does not begin the paths of this route", shown(prefix));
+        field.fault(cx.faults, codes::BAD_STRIP, message, "strip whole literal segments that `match` begins with");
     }
     Rewrite { strip_prefix, add_prefix: table.get("add_prefix").and_then(|f| pattern::literal(&f, cx)).and_then(some) }
 }

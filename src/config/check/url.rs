@@ -18,7 +18,7 @@ pub fn fetched(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Uri> {
     let text = field.text(cx.faults)?;
     let remedy = "write an absolute URL: `https://HOST/PATH`";
     let Some(uri) = absolute(text) else {
-        field.fault(cx.faults, codes::BAD_URL, format!("`{}` is not an absolute URL", shown(text)), remedy);
+        field.fault(cx.faults, codes::BAD_URL, format!("`{}` is not an absolute URL", public(text)), remedy);
         return None;
     };
     match (uri.scheme_str(), uri.host()) {
@@ -42,10 +42,15 @@ pub fn page(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
     let text = field.text(cx.faults)?;
     let fit = absolute(text).filter(|uri| matches!(uri.scheme_str(), Some("https" | "http")));
     if fit.is_none() {
-        let message = format!("`{}` is not a link", shown(text));
+        let message = format!("`{}` is not a link", public(text));
         field.fault(cx.faults, codes::BAD_URL, message, "write an absolute URL: `https://HOST/PATH`");
     }
     fit.map(|_| text.to_owned())
+}
+
+/// A URL for a message: what stands before an `@` may be a password.
+pub fn public(text: &str) -> String {
+    shown(text.rsplit('@').next().unwrap_or(text))
 }
 
 /// An absolute URL with a host and without userinfo.

@@ -28,6 +28,14 @@ fn every_node_knows_its_place() {
     assert_eq!(get(&items[0], "د").place, Place { line: 3, column: 18 });
 }
 
+/// Files from Windows begin with a byte order mark and end their lines with CR LF.
+#[test]
+fn a_byte_order_mark_and_crlf_change_nothing() {
+    let tree = parse("\u{feff}a: 1\r\nb: 2\r\n").unwrap();
+    assert_eq!((text(get(&tree, "a")), text(get(&tree, "b"))), ("1", "2"));
+    assert_eq!(get(&tree, "b").place, Place { line: 2, column: 4 });
+}
+
 #[test]
 fn quotes_and_the_text_tag_make_text() {
     let tree = parse("{a: 1, b: \"1\", c: !!str 1}").unwrap();

@@ -1,5 +1,6 @@
 use super::*;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -73,6 +74,11 @@ fn a_prefix_has_itself_and_what_lies_below_and_a_path_only_itself() {
         ("/", &["/"], &["/a"]),
         ("/*", &["/", "/a", "/a/"], &[]),
         ("/a/{id}/b", &["/a/1/b", "/a/%D8%B3/b"], &["/a//b", "/a/b", "/a/1/2/b", "/a/1/b/"]),
+        (
+            "/%D8%B3%D8%A7%D8%B2%D9%85%D8%A7%D9%86/*",
+            &["/%D8%B3%D8%A7%D8%B2%D9%85%D8%A7%D9%86/x"],
+            &["/%D8%B3%D8%A7%D8%B2%D9%85%D8%A7%D9%86%D9%87/x", "/%D8%B3%D8%A7%D8%B2%D9%85%D8%A7/x"],
+        ),
         ("/a/{id}/*", &["/a/1", "/a/1/", "/a/1/b"], &["/a", "/a/"]),
     ] {
         for path in fit {
