@@ -15,9 +15,11 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("tls", "config", "rustls settings are built from the checked model; the model holds the certificates once read"),
     ("forward", "auth", "an exchange takes a `Permit` and says by `identity` who asks"),
     ("forward", "balance", "an exchange leases an endpoint"),
+    ("fetch", "tls", "the control plane trusts the same roots as everything else"),
     ("http2", "http1", "one service, one exchange, one watchdog and one transport for both versions"),
     ("observe", "config", "the log is opened where the model says"),
     ("message", "body", "a request and its answer carry a body"),
+    ("admin", "listen", "reports are asked of the workers, and draining is told to them"),
     ("cli", "app", "`run` and `demo` start what `app` builds"),
 ];
 
@@ -32,16 +34,26 @@ type Floors = BTreeMap<String, u32>;
 
 #[test]
 fn no_import_climbs() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let floors = drawn_floors(&fs::read_to_string(root.join("lib.rs")).unwrap());
+    let (floors, modules) = source();
     let mut faults = Vec::new();
-    for file in rust_files(&root) {
-        let text = fs::read_to_string(&file).unwrap();
-        let place = file.strip_prefix(&root).unwrap();
-        let Some(path) = module_path(place) else { continue };
-        faults.extend(climbs(&floors, &path, &text).into_iter().map(|fault| format!("src/{}{fault}", place.display())));
+    for Module { file, path, text } in &modules {
+        faults.extend(climbs(&floors, path, text).into_iter().map(|fault| format!("src/{file}{fault}")));
     }
     assert!(faults.is_empty(), "imports that climb:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn no_pair_of_siblings_is_named_in_vain() {
+    let (_, modules) = source();
+    let used: BTreeSet<_> = modules
+        .iter()
+        .flat_map(|module| {
+            uses(&module.path, &module.text).into_iter().map(|used| (module.path[0].clone(), used.module))
+        })
+        .collect();
+    let vain: Vec<_> =
+        SIBLINGS.iter().filter(|(from, to, _)| !used.contains(&((*from).into(), (*to).into()))).collect();
+    assert!(vain.is_empty(), "no longer needed: {vain:?}");
 }
 
 #[test]
@@ -72,6 +84,23 @@ fn what_is_no_import_is_left_alone() {
                 const R: &str = r#\"crate::auth \" \"#; fn f<'a>(_: &'a str, _: char) { let _ = ('\"', '\\''); }\n\
                 mod tests { use super::auth; }\npub(crate) fn g() { crate::config::load() }";
     assert_eq!(climbs(&floors, &["config".to_owned()], text), Vec::<String>::new());
+}
+
+struct Module {
+    /// Below `src/`.
+    file: String,
+    path: Vec<String>,
+    text: String,
+}
+
+fn source() -> (Floors, Vec<Module>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let modules = rust_files(&root).into_iter().filter_map(|file| {
+        let place = file.strip_prefix(&root).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        Some(Module { path: module_path(place)?, file: place.display().to_string(), text })
+    });
+    (drawn_floors(&fs::read_to_string(root.join("lib.rs")).unwrap()), modules.collect())
 }
 
 /// What is wrong in one file, as `:LINE: why`.
