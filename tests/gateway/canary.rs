@@ -53,7 +53,7 @@ async fn pv5_nothing_that_a_caller_sends_is_ever_written_down() {
         .simple("dead", "dead", 0)
         .route("name: scoped, agency: registry, match: { prefix: /scoped }, require: { level: 2, scopes: [x] }")
         .route("name: fresh, agency: registry, match: { prefix: /fresh }, require: { level: 2, max_age: 1m }")
-        .route("name: small, agency: registry, match: { path: /small, methods: [POST] }, require: { level: 0 }, limits: { body: 4 }")
+        .route("name: small, agency: registry, match: { path: /small, methods: [POST] }, require: { level: 0 }, limits: { body: 4B }")
         .start()
         .await;
     let mut garden = Garden { planted: vec!["+989121234567".to_owned(), "0012345679".to_owned()], said: Vec::new() };

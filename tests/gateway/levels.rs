@@ -143,7 +143,7 @@ async fn be8_refusals_come_in_their_order() {
     let gateway = standard(&agency.url())
         .route(
             "name: both, agency: registry, match: { prefix: /both, methods: [GET] }, \
-             require: { level: 3, scopes: [x], max_age: 1m }, limits: { body: 10 }",
+             require: { level: 3, scopes: [x], max_age: 1m }, limits: { body: 10B }",
         )
         .start()
         .await;

@@ -12,7 +12,7 @@ use crate::support::world::{TLS, standard};
 async fn place() -> (Agency, Gateway) {
     let agency = Agency::hello().await;
     let gateway = standard(&agency.url())
-        .route("name: small, agency: registry, match: { prefix: /small }, require: { level: 0 }, limits: { body: 10 }")
+        .route("name: small, agency: registry, match: { prefix: /small }, require: { level: 0 }, limits: { body: 10B }")
         .start()
         .await;
     (agency, gateway)
@@ -36,7 +36,7 @@ async fn hp12_a_body_over_the_limit_is_413() {
 async fn hp12_a_chunked_body_over_the_limit_is_413() {
     let agency = ByHand::start().await;
     let gateway = standard(&agency.url())
-        .route("name: small, agency: registry, match: { prefix: /small }, require: { level: 0 }, limits: { body: 10 }")
+        .route("name: small, agency: registry, match: { prefix: /small }, require: { level: 0 }, limits: { body: 10B }")
         .start()
         .await;
     let mut caller = connect(&gateway).await;
@@ -115,7 +115,7 @@ async fn hp12_large_heads_over_http2_are_refused() {
 async fn a_listener_has_its_own_bounds() {
     let agency = Agency::hello().await;
     let listener = format!(
-        "{{ name: public, address: 127.0.0.1:0, {TLS}, limits: {{ headers: 2KiB, header_count: 8, uri: 64, body: 4 }} }}"
+        "{{ name: public, address: 127.0.0.1:0, {TLS}, limits: {{ headers: 2KiB, header_count: 8, uri: 64B, body: 4B }} }}"
     );
     let gateway = standard(&agency.url()).listeners(&[&listener]).start().await;
     assert_refused(&send(&gateway, get(&format!("/open/{}", "x".repeat(80)), &[])).await, 414, "uri_too_long");
