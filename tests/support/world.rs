@@ -68,9 +68,16 @@ impl Config {
         self.agency_with(name, url, "timeouts: { connect: 5s }")
     }
 
-    pub fn agency_with(mut self, name: &str, url: &str, keys: &str) -> Config {
+    pub fn agency_with(self, name: &str, url: &str, keys: &str) -> Config {
+        self.agency_at(name, &[url], keys)
+    }
+
+    /// With several endpoints.
+    pub fn agency_at(mut self, name: &str, urls: &[&str], keys: &str) -> Config {
         let title = format!("title: {{ fa: سازمان آزمون, en: {name} }}");
-        let _ = writeln!(self.agencies, "  {name}: {{ {title}, scope: national, endpoints: ['{url}'], {keys} }}");
+        let urls: Vec<String> = urls.iter().map(|url| format!("'{url}'")).collect();
+        let urls = urls.join(", ");
+        let _ = writeln!(self.agencies, "  {name}: {{ {title}, scope: national, endpoints: [{urls}], {keys} }}");
         self
     }
 
