@@ -9,19 +9,23 @@
 //! 4  pipeline                     the life of one request
 //! 3  live                         the configuration in force
 //! 2  route auth limit balance forward answer
-//! 1  config intake observe tls fetch http1
-//! 0  words body secret clock
+//! 1  config intake observe tls fetch http1 http2
+//! 0  words message body closing chance secret clock
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod chance;
 pub mod clock;
+pub mod closing;
+pub mod message;
 pub mod secret;
 pub mod words;
 
 pub mod config;
 pub mod fetch;
 pub mod http1;
+pub mod http2;
 pub mod intake;
 pub mod observe;
 pub mod tls;

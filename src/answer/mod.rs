@@ -1,13 +1,39 @@
 //! The gateway's own answers in four dresses: problem+json, a page in Persian or English, a SOAP fault, a gRPC status.
-//! Floor 2: it is told what to say, and decides nothing.
+//!
+//! Floor 2: it is told what to say, and decides nothing. It knows no route, no agency and no token, and nothing of what
+//! the caller sent reaches its output. Called by `pipeline::respond`; the developer's view of it is `docs/answers.md`.
 
-use http::{HeaderMap, Response};
+pub mod cors;
+mod escape;
+mod grpc;
+mod negotiate;
+mod page;
+mod problem;
+mod soap;
+mod texts;
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
 use crate::config::model::Contact;
 use crate::words::{Code, RequestId};
 
-/// What is to be said. `detail` is for the developer, fixed text that never repeats what the caller sent.
+pub use negotiate::manner;
+pub use texts::{Texts, Titles, texts, titles};
+
+/// On every answer that the gateway made itself, and on no other (contract section 3).
+pub const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Room for our own headers and for the challenges, `Allow`, CORS and the like that the caller adds: the map never grows.
+const HEADERS: usize = 24;
+
+/// What is to be said. `detail` is for the developer, fixed text that never repeats what the caller sent; without it the
+/// code's own detail is used, in the language of the answer.
 pub struct Notice<'a> {
     pub code: Code,
     pub detail: Option<&'a str>,
@@ -39,13 +65,92 @@ pub enum Language {
     En,
 }
 
-/// What the caller can read, by its method and headers.
-pub fn manner(_method: &http::Method, _headers: &HeaderMap) -> Manner {
-    todo!()
+impl Language {
+    /// The language tag (RFC 5646).
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Language::Fa => "fa",
+            Language::En => "en",
+        }
+    }
+}
+
+/// A notice with everything looked up that the dresses share.
+struct Said<'a> {
+    code: Code,
+    status: StatusCode,
+    texts: &'static Texts,
+    detail: &'a str,
+    id: &'a str,
+    language: Language,
+    contact: &'a Contact,
 }
 
 /// The answer with status, body, `Content-Type`, `X-Gateway-Error`, `X-Request-Id`, `Cache-Control: no-store` and the
 /// security headers of a page. Challenges, `Allow`, `Retry-After` and `Proxy-Status` are the caller's to add.
-pub fn render(_notice: &Notice<'_>, _manner: Manner) -> Response<Body> {
-    todo!()
+///
+/// The status is the code's, in every dress but one: a gRPC answer is 200 with the reason in `grpc-status`. The answer to
+/// HEAD has no body and says in `Content-Length` what GET would have brought (RFC 9110 §9.3.2); for the others the length
+/// is the HTTP writer's to set.
+pub fn render(notice: &Notice<'_>, manner: Manner) -> Response<Body> {
+    let language = manner.language;
+    let texts = texts(notice.code, language);
+    let said = Said {
+        code: notice.code,
+        status: StatusCode::from_u16(notice.code.status()).expect("the table of codes has valid statuses"),
+        texts,
+        detail: notice.detail.unwrap_or(texts.detail),
+        id: notice.request_id.as_str(),
+        language,
+        contact: notice.contact,
+    };
+    let mut headers = common_headers(&said);
+    let (status, text) = match manner.dress {
+        Dress::Problem => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+            (said.status, problem::body(&said))
+        }
+        Dress::Page => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            headers.insert(CONTENT_SECURITY_POLICY, page::policy());
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            (said.status, page::body(&said))
+        }
+        Dress::Soap11 | Dress::Soap12 => {
+            let version = if manner.dress == Dress::Soap11 { soap::Version::V1_1 } else { soap::Version::V1_2 };
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(version.content_type()));
+            (said.status, soap::body(&said, version))
+        }
+        Dress::Grpc => {
+            grpc::trailers_only(&mut headers, said.code, notice.detail);
+            (StatusCode::OK, String::new())
+        }
+    };
+    if manner.dress != Dress::Grpc {
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+        headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Language"));
+    }
+    let body = if manner.head_only {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+        Body::Empty
+    } else {
+        Body::full(text)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
+
+/// What every dress carries.
+fn common_headers(said: &Said<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(X_GATEWAY_ERROR, HeaderValue::from_static(said.code.as_str()));
+    headers.insert(X_REQUEST_ID, HeaderValue::from_str(said.id).expect("a request id is plain ASCII"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+}
+
+#[cfg(test)]
+mod tests;

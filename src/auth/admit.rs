@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::cache::TokenCache;
-use super::keys::Issuer;
-use super::permit::Permit;
-use crate::clock::Clock;
+use super::assurance;
+use super::cache::{Looked, TokenCache, TokenHash};
+use super::credential::{self, Malformed, Presented};
+use super::keys::{Issuer, Missing};
+use super::permit::{PairwiseMemo, Permit, Verified, rate_key};
+use super::token::{self, Claims, Invalid, MAX_TOKEN};
+use crate::clock::{Clock, UnixTime};
 use crate::words::{Code, Level};
 
 /// What a route asks, made ready at load: the texts of challenges are formatted once.
@@ -51,14 +54,87 @@ impl Denied {
     }
 }
 
+impl From<Malformed> for Denied {
+    fn from(Malformed(description): Malformed) -> Denied {
+        Denied::CredentialsMalformed { description }
+    }
+}
+
+impl From<Invalid> for Denied {
+    fn from(Invalid(description): Invalid) -> Denied {
+        Denied::TokenInvalid { description }
+    }
+}
+
 /// Judges a request by its headers and query (without `?`). On level 0 nothing is looked at. Waits only when a key is
 /// unknown and a refresh is due, and then for a bounded time. Cancel safe: dropping it loses nothing but the answer.
 pub async fn admit(
-    _requirement: &Requirement,
-    _headers: &HeaderMap,
-    _query: Option<&[u8]>,
-    _cache: &TokenCache,
-    _clock: &Clock,
+    requirement: &Requirement,
+    headers: &HeaderMap,
+    query: Option<&[u8]>,
+    cache: &TokenCache,
+    clock: &Clock,
 ) -> Result<Permit, Denied> {
-    todo!()
+    if requirement.level == Level::NONE {
+        return Ok(Permit::of(None));
+    }
+    let Presented::Bearer(token) = credential::presented(headers, query)? else { return Err(Denied::TokenMissing) };
+    // A requirement without an issuer cannot be met: nobody is let through on a mistake of ours.
+    let issuer = requirement.issuer.as_ref().ok_or(Denied::KeysUnavailable)?;
+    if token.len() > MAX_TOKEN {
+        return Err(Invalid("the token is too large").into());
+    }
+    let now = clock.now();
+    let verified = match cache.look(token, issuer, now) {
+        Looked::Hit(verified) => verified,
+        // Boxed: the state of a rare wait would otherwise be part of every request's future.
+        Looked::Miss(hash) => Box::pin(prove(token, hash, issuer, cache, now)).await?,
+    };
+    assurance::judge(requirement, &verified, issuer.model.clock_skew, now)?;
+    Ok(Permit::of(Some(verified)))
 }
+
+/// The cheap checks first, so that garbage costs no public-key operation; nothing of the token counts before its signature.
+async fn prove(
+    token: &str,
+    hash: TokenHash,
+    issuer: &Arc<Issuer>,
+    cache: &TokenCache,
+    now: UnixTime,
+) -> Result<Arc<Verified>, Denied> {
+    let unproved = token::read(token, &issuer.model)?;
+    unproved.claims.judge(&issuer.model, now)?;
+    let key = issuer.key(unproved.kid.as_deref(), unproved.algorithm).await.map_err(|missing| match missing {
+        Missing::NoKeys => Denied::KeysUnavailable,
+        Missing::Unknown => Invalid("the token is signed with an unknown key").into(),
+    })?;
+    if !key.verifies(unproved.algorithm, unproved.signed.as_bytes(), &unproved.signature) {
+        return Err(Invalid("the token's signature is wrong").into());
+    }
+    let verified = Arc::new(verified(&unproved.claims, issuer)?);
+    let skew = i64::try_from(issuer.model.clock_skew.as_secs()).unwrap_or(0);
+    cache.insert(hash, token, verified.clone(), (issuer, key.life(), verified.exp.saturating_add(skew)));
+    Ok(verified)
+}
+
+fn verified(claims: &Claims, issuer: &Issuer) -> Result<Verified, Invalid> {
+    let (acr, level) = assurance::level(claims, issuer);
+    let subject = claims.subject()?;
+    let client = claims.client();
+    Ok(Verified {
+        issuer: issuer.iss.clone(),
+        subject_key: rate_key(&issuer.iss, subject),
+        client_key: client.map(|client| rate_key(&issuer.iss, client)),
+        subject: subject.to_owned(),
+        client: client.map(str::to_owned),
+        acr,
+        level,
+        auth_time: claims.auth_time(),
+        exp: claims.exp()?,
+        scopes: claims.scopes(),
+        pairwise: PairwiseMemo::default(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

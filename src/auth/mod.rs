@@ -1,15 +1,33 @@
 //! Who asks, and how strongly. The only place that can make a [`Permit`]. Floor 2.
+//!
+//! ```text
+//! admit ── credential   header and query -> a Bearer token
+//!   ├───── cache        a token seen before -> what was proved of it
+//!   ├───── token        text -> header and claims (json: every member once)
+//!   ├───── keys         kid -> key: demand, refresh, kept   (jwk: JWK Set -> keys)
+//!   └───── assurance    claims -> level; level, age and scopes against the route
+//! permit                the proof that is handed on            assertion   what agencies are told
+//! ```
 
 pub mod admit;
 pub mod assertion;
 pub mod assurance;
 pub mod cache;
 pub mod credential;
+mod demand;
+mod json;
+pub mod jwk;
+mod kept;
 pub mod keys;
 pub mod permit;
+mod private_file;
+mod refresh;
 pub mod token;
 
 pub use admit::{Denied, Requirement, admit};
 pub use cache::TokenCache;
 pub use keys::Issuer;
 pub use permit::{Permit, Verified};
+
+#[cfg(test)]
+mod testing;

@@ -1,12 +1,13 @@
 //! The proof that a caller was admitted. Forwarding takes one; only `auth::admit` makes one.
 
-use std::sync::Arc;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use crate::clock::UnixTime;
 use crate::words::Level;
 
 /// What was proved about a token: computed once, kept in the cache, shared by every request that brings it.
-#[derive(Debug)]
 pub struct Verified {
     /// The issuer's `iss`.
     pub issuer: Arc<str>,
@@ -20,6 +21,53 @@ pub struct Verified {
     pub auth_time: Option<UnixTime>,
     pub exp: UnixTime,
     pub scopes: Vec<String>,
+    /// What a rate by subject counts under: `iss` with `sub`, as a number that means nothing outside this process.
+    pub subject_key: u64,
+    /// What a rate by client counts under: `iss` with `azp`, else `client_id`.
+    pub client_key: Option<u64>,
+    pub(super) pairwise: PairwiseMemo,
+}
+
+/// Shows nothing that a token said.
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("level", &self.level).field("exp", &self.exp).finish_non_exhaustive()
+    }
+}
+
+/// One key for all workers, drawn at start: equal subjects meet in one rate, and nobody can aim for a collision.
+pub(super) fn rate_key(issuer: &str, name: &str) -> u64 {
+    static KEYS: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
+    let mut hasher = KEYS.build_hasher();
+    (issuer, name).hash(&mut hasher);
+    std::hash::Hasher::finish(&hasher)
+}
+
+/// The pairwise subjects of a token for the first few agencies it was forwarded to. A citizen's session meets one or two;
+/// for what comes after the last place, the subject is computed anew.
+#[derive(Default)]
+pub(super) struct PairwiseMemo([OnceLock<Remembered>; 4]);
+
+struct Remembered {
+    /// Which pairwise secret it was made with.
+    secret: u64,
+    agency: Box<str>,
+    subject: Arc<str>,
+}
+
+impl PairwiseMemo {
+    pub(super) fn get_or_make(&self, secret: u64, agency: &str, make: impl FnOnce() -> Arc<str>) -> Arc<str> {
+        let is_ours = |r: &&Remembered| r.secret == secret && *r.agency == *agency;
+        if let Some(found) = self.0.iter().map_while(OnceLock::get).find(is_ours) {
+            return found.subject.clone();
+        }
+        let subject = make();
+        if let Some(free) = self.0.iter().find(|place| place.get().is_none()) {
+            // Losing the place to another thread costs only one more computation later.
+            let _ = free.set(Remembered { secret, agency: agency.into(), subject: subject.clone() });
+        }
+        subject
+    }
 }
 
 /// A caller who may pass on the route whose requirement was judged.
@@ -41,5 +89,37 @@ impl Permit {
 
     pub fn level(&self) -> Level {
         self.token.as_ref().map_or(Level::NONE, |t| t.level)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PV-4
+    #[test]
+    fn debug_output_shows_nothing_a_token_said() {
+        let token = crate::auth::testing::verified("0012345678");
+        let shown =
+            format!("{:?} {:?}", token, Permit::of(Some(Arc::new(crate::auth::testing::verified("0012345678")))));
+        assert!(!shown.contains("0012345678") && !shown.contains("portal") && !shown.contains("urn:"), "{shown}");
+    }
+
+    #[test]
+    fn rates_are_kept_apart_by_issuer_and_name() {
+        assert_eq!(rate_key("a", "b"), rate_key("a", "b"));
+        assert_ne!(rate_key("a", "b"), rate_key("ab", ""));
+        assert_ne!(rate_key("a", "b"), rate_key("b", "a"));
+    }
+
+    #[test]
+    fn a_pairwise_subject_is_made_once_for_an_agency_and_a_secret() {
+        let memo = PairwiseMemo::default();
+        let first = memo.get_or_make(1, "tax", || Arc::from("one"));
+        assert_eq!(first, memo.get_or_make(1, "tax", || unreachable!("it is remembered")));
+        assert_eq!(&*memo.get_or_make(2, "tax", || Arc::from("two")), "two", "a new secret, a new subject");
+        for agency in ["a", "b", "c", "d", "e", "f"] {
+            assert_eq!(&*memo.get_or_make(1, agency, || Arc::from(agency)), agency, "also beyond the last place");
+        }
     }
 }

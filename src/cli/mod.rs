@@ -1,1 +1,72 @@
-//! (to come)
+//! The command line: one file per command. Floor 6.
+
+pub mod certs;
+pub mod check;
+pub mod demo;
+pub mod run;
+pub mod schema;
+
+use std::io::stdout;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::Clock;
+
+/// API gateway: three levels of assurance in front of every agency
+#[derive(Debug, Parser)]
+#[command(name = "darvazeh", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT, then drain
+    Run {
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = "routes.yaml")]
+        config: PathBuf,
+    },
+    /// Validate a configuration and everything it names; lists all faults
+    Check {
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = "routes.yaml")]
+        config: PathBuf,
+        /// How to list the faults
+        #[arg(long, value_enum, default_value_t = check::Format::Human)]
+        format: check::Format,
+        /// Print what a fault's code means, and end
+        #[arg(long, value_name = "CODE")]
+        explain: Option<String>,
+    },
+    /// Print the JSON Schema of routes.yaml
+    Schema,
+    /// Everything on loopback, nothing to prepare: prints requests to try
+    Demo(demo::Options),
+    /// Certificates for development
+    Certs {
+        #[command(subcommand)]
+        command: CertsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CertsCommand {
+    /// A development CA, a server and a client certificate
+    Dev(certs::Options),
+}
+
+/// Runs the command of `arguments`.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match &arguments.command {
+        Command::Run { config } => run::run(config),
+        Command::Check { explain: Some(code), .. } => check::explain(code, &mut stdout()),
+        Command::Check { config, format, .. } => check::check(config, *format, Clock::system().now(), &mut stdout()),
+        Command::Schema => schema::schema(&mut stdout()),
+        Command::Demo(options) => demo::run(options),
+        Command::Certs { command: CertsCommand::Dev(options) } => certs::run(options),
+    }
+}

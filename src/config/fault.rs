@@ -1,7 +1,10 @@
 //! What is wrong with a config, said so that the reader knows what to do next.
 
+use serde::Serialize;
+
 /// One thing that is wrong. `line` and `column` are 1-based; 0 where a fault belongs to no place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// As JSON it has the members that the contract names (section 5, "JSON"), for `check` and `/reload` alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// Stable: `E0103`, documented in `docs/faults.md`. Warnings begin with `W`.
     pub code: &'static str,
@@ -14,6 +17,7 @@ pub struct Fault {
     pub path: String,
     pub remedy: String,
     /// Another place that matters ("first defined here").
+    #[serde(skip)]
     pub related: Option<Related>,
 }
 
@@ -24,7 +28,8 @@ pub struct Related {
     pub column: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     Error,
     Warning,

@@ -1,1 +1,13 @@
-//! (to come)
+//! One exchange with an agency: what it is sent, over which connection, and what comes back. Floor 2; may use `balance` and
+//! `auth`, whose [`Permit`](crate::auth::Permit) it takes: what was not admitted cannot be forwarded.
+
+pub mod connect;
+pub mod exchange;
+pub mod failure;
+pub mod headers;
+pub mod prepare;
+pub mod upgrade;
+
+pub use exchange::{Reply, deliver};
+pub use failure::Failure;
+pub use prepare::{Prepared, Way};

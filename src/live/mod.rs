@@ -1,1 +1,39 @@
-//! (to come)
+//! The configuration in force: an immutable [`Snapshot`], swapped whole. Floor 3.
+
+pub mod compile;
+pub mod snapshot;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+pub use compile::{Surroundings, compile};
+pub use snapshot::{RouteLive, Snapshot};
+
+/// The one place where "what runs now" is kept.
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    /// Read by every request, written by a reload: workers look at the snapshot itself only when it has moved.
+    generation: AtomicU64,
+}
+
+impl Live {
+    pub fn new(first: Snapshot) -> Live {
+        Live { current: ArcSwap::from_pointee(first), generation: AtomicU64::new(1) }
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Puts `next` in force for every request that begins from now on.
+    pub fn replace(&self, next: Snapshot) {
+        self.current.store(Arc::new(next));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}

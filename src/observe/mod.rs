@@ -1,1 +1,12 @@
-//! (to come)
+//! What is counted and what is logged of a request. Floor 1: told by others, decides nothing.
+//!
+//! Each worker counts for itself without atomics ([`tally::Tally`]); `/metrics` asks every worker for a report and sums.
+
+pub mod access_log;
+pub mod names;
+pub mod record;
+pub mod tally;
+
+pub use names::{Names, StatId};
+pub use record::Record;
+pub use tally::{Report, Tally};

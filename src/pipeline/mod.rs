@@ -1,1 +1,11 @@
-//! (to come)
+//! The life of ONE request, top to bottom in [`handle`]. Floor 4.
+
+pub mod gate;
+pub mod handle;
+pub mod own;
+pub mod refusal;
+pub mod respond;
+pub mod worker;
+
+pub use gate::Gate;
+pub use worker::Worker;

@@ -2,4 +2,8 @@
 
 pub mod certs;
 pub mod client;
+pub mod resolver;
 pub mod server;
+
+#[cfg(test)]
+mod fixtures;

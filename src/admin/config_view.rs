@@ -1,0 +1,137 @@
+//! What runs now, as JSON: the configuration without secrets (`/config`) and the agencies' endpoints (`/agencies`).
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::control::Control;
+use crate::balance::pool::EndpointReport;
+use crate::config::model::{Agency, HostPattern, Issuer, JwksSource, PathPattern, Route, Segment};
+use crate::live::Snapshot;
+
+pub fn config(control: &Control) -> Value {
+    let snapshot = control.live.load();
+    let config = &snapshot.config;
+    let listeners: Vec<Value> = control
+        .listeners
+        .iter()
+        .map(|l| json!({"name": &*l.name, "address": l.address.to_string(), "tls": l.tls.is_some()}))
+        .collect();
+    json!({
+        "file": config.file.display().to_string(),
+        "sha256": config.sha256,
+        "loaded_at": snapshot.loaded_at,
+        "listeners": listeners,
+        "issuers": snapshot.issuers.iter().map(|i| issuer(&i.model)).collect::<Vec<_>>(),
+        "agencies": config.agencies.iter().map(agency).collect::<Vec<_>>(),
+        "routes": config.routes.iter().map(|r| route(r, &snapshot)).collect::<Vec<_>>(),
+    })
+}
+
+fn issuer(issuer: &Issuer) -> Value {
+    let keys = match &issuer.jwks {
+        JwksSource::File(path) => path.display().to_string(),
+        JwksSource::Uri(uri) | JwksSource::Discovery(uri) => uri.to_string(),
+    };
+    let levels: serde_json::Map<String, Value> =
+        issuer.levels.iter().map(|(value, level)| (value.clone(), level.number().into())).collect();
+    json!({
+        "name": &*issuer.name,
+        "issuer": issuer.issuer,
+        "audiences": issuer.audiences,
+        "keys": keys,
+        "algorithms": issuer.algorithms.iter().map(|a| a.as_str()).collect::<Vec<_>>(),
+        "max_level": issuer.max_level.number(),
+        "level_claim": issuer.level_claim,
+        "levels": levels,
+    })
+}
+
+fn agency(agency: &Agency) -> Value {
+    json!({
+        "name": &*agency.name,
+        "title": {"fa": agency.title.fa, "en": agency.title.en},
+        "endpoints": agency.endpoints.iter().map(|e| json!({"url": &*e.url, "weight": e.weight})).collect::<Vec<_>>(),
+    })
+}
+
+fn route(route: &Route, snapshot: &Snapshot) -> Value {
+    let hosts: Vec<String> = route
+        .hosts
+        .iter()
+        .map(|host| match host {
+            HostPattern::Exact(name) => name.clone(),
+            HostPattern::Wildcard(rest) => format!("*.{rest}"),
+        })
+        .collect();
+    let (kind, segments) = match &route.path {
+        PathPattern::Exact(segments) => ("path", segments),
+        PathPattern::Prefix(segments) => ("prefix", segments),
+    };
+    let agency = &snapshot.config.agencies[route.agency.0 as usize];
+    json!({
+        "name": &*route.name,
+        "agency": &*agency.name,
+        "hosts": hosts,
+        kind: written(segments),
+        "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
+        "level": route.require.level.number(),
+        "scopes": route.require.scopes,
+        "max_age": route.require.max_age.map(|age| age.as_secs()),
+        "file": &*route.at.file,
+        "line": route.at.line,
+    })
+}
+
+fn written(segments: &[Segment]) -> String {
+    let each = segments.iter().map(|segment| match segment {
+        Segment::Literal(text) => format!("/{text}"),
+        Segment::Any(name) => format!("/{{{name}}}"),
+    });
+    let path: String = each.collect();
+    if path.is_empty() { "/".to_owned() } else { path }
+}
+
+pub async fn agencies(control: &Control) -> Value {
+    let endpoints = endpoints(control).await;
+    let snapshot = control.live.load();
+    let agencies: Vec<Value> = snapshot
+        .agencies
+        .iter()
+        .map(|agency| {
+            let each = agency.endpoints.iter().map(|endpoint| {
+                let seen = endpoints.get(&endpoint.uid).copied().unwrap_or_default();
+                json!({
+                    "url": &*endpoint.endpoint.url,
+                    // Health checks and ejection are not part of this version: an endpoint is always tried.
+                    "healthy": true,
+                    "ejected": false,
+                    "in_flight": seen.in_flight,
+                    "idle": seen.idle,
+                    "opened": seen.opened,
+                    "reused": seen.reused,
+                    "failed": seen.failed,
+                })
+            });
+            json!({"name": &*agency.name, "endpoints": each.collect::<Vec<_>>()})
+        })
+        .collect();
+    json!({"agencies": agencies})
+}
+
+/// What all workers counted of each endpoint.
+pub async fn endpoints(control: &Control) -> HashMap<u64, EndpointReport> {
+    let mut sums: HashMap<u64, EndpointReport> = HashMap::new();
+    for report in control.reports().await {
+        for seen in report.endpoints {
+            let sum = sums.entry(seen.uid).or_default();
+            sum.uid = seen.uid;
+            sum.in_flight += seen.in_flight;
+            sum.idle += seen.idle;
+            sum.opened += seen.opened;
+            sum.reused += seen.reused;
+            sum.failed += seen.failed;
+        }
+    }
+    sums
+}

@@ -1,0 +1,53 @@
+//! What the admin listener asks and tells: the workers, the snapshot, whether we are draining.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::auth::cache::CacheStats;
+use crate::clock::Clock;
+use crate::listen::{ListenerLive, Order, WorkerReport};
+use crate::live::Live;
+use crate::observe::Names;
+
+/// A worker that does not answer within this is left out of a report.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub struct Control {
+    pub live: Arc<Live>,
+    pub names: Arc<Names>,
+    pub clock: Clock,
+    pub listeners: Vec<Arc<ListenerLive>>,
+    pub workers: Vec<mpsc::UnboundedSender<Order>>,
+    pub caches: Vec<Arc<CacheStats>>,
+    pub draining: AtomicBool,
+}
+
+impl Control {
+    /// Every worker's counters. One that is stuck is missing, and so are its numbers: it must not stop the others'.
+    pub async fn reports(&self) -> Vec<WorkerReport> {
+        let asked: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (answer, report) = oneshot::channel();
+                let _ = worker.send(Order::Report(answer));
+                report
+            })
+            .collect();
+        let mut reports = Vec::with_capacity(asked.len());
+        for report in asked {
+            if let Ok(Ok(report)) = tokio::time::timeout(PATIENCE, report).await {
+                reports.push(report);
+            }
+        }
+        reports
+    }
+
+    /// Ready: every issuer has keys, and we are not on our way out.
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed) && self.live.load().issuers.iter().all(|issuer| issuer.has_keys())
+    }
+}

@@ -1,0 +1,253 @@
+//! `/metrics`: the workers' counters summed, in Prometheus text.
+//!
+//! How to add one: count it in a worker's `Tally` (or in an atomic of the control plane), sum it here, and describe it in
+//! `docs/operations.md`. Label values come from closed sets only: names of the configuration, codes, methods, statuses.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::Response;
+use http_body_util::Full;
+use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
+
+use super::control::Control;
+use crate::auth::keys::RefreshOutcome;
+use crate::balance::pool::EndpointReport;
+use crate::live::Snapshot;
+use crate::observe::StatId;
+use crate::observe::names::RouteName;
+use crate::observe::tally::{BUCKETS, Histogram, RouteTally};
+use crate::words::METHODS;
+
+/// Sums of what all workers counted.
+#[derive(Default)]
+struct Sums {
+    routes: HashMap<StatId, RouteTally>,
+    agencies: HashMap<Arc<str>, Histogram>,
+    endpoints: HashMap<u64, EndpointReport>,
+    log_dropped: u64,
+    tunnels: u64,
+    accept_refused: u64,
+    handshake_failed: u64,
+}
+
+pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
+    let sums = sum(control).await;
+    let snapshot = control.live.load();
+    let mut families = requests(control, &sums);
+    families.extend(connections(control, &sums));
+    families.extend(tokens(control, &snapshot));
+    families.extend(upstreams(&snapshot, &sums));
+    families.extend(configuration(control, &snapshot));
+    families.retain(|family| !family.get_metric().is_empty());
+    let mut text = Vec::new();
+    let encoder = TextEncoder::new();
+    // Writing to memory fails only on a family without metrics, and those are gone.
+    let _ = encoder.encode(&families, &mut text);
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    let kind = HeaderValue::from_str(encoder.format_type()).unwrap_or(HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+async fn sum(control: &Control) -> Sums {
+    let mut sums = Sums::default();
+    for report in control.reports().await {
+        for (id, route) in report.tally.routes {
+            let sum = sums.routes.entry(id).or_default();
+            sum.in_flight += route.in_flight;
+            sum.duration.add(&route.duration);
+            merge(&mut sum.requests, route.requests);
+            merge(&mut sum.decisions, route.decisions);
+        }
+        for (agency, histogram) in report.tally.agencies {
+            sums.agencies.entry(agency).or_default().add(&histogram);
+        }
+        for seen in report.endpoints {
+            let sum = sums.endpoints.entry(seen.uid).or_default();
+            sum.opened += seen.opened;
+            sum.reused += seen.reused;
+            sum.failed += seen.failed;
+        }
+        sums.log_dropped += report.tally.log_dropped;
+        sums.tunnels += report.tally.tunnels;
+        sums.accept_refused += report.tally.accept_refused;
+        sums.handshake_failed += report.tally.handshake_failed;
+    }
+    sums
+}
+
+fn merge<K: PartialEq>(into: &mut Vec<(K, u64)>, from: Vec<(K, u64)>) {
+    for (key, count) in from {
+        match into.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, sum)) => *sum += count,
+            None => into.push((key, count)),
+        }
+    }
+}
+
+fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
+    let mut totals = family("requests_total", MetricType::COUNTER, "Requests answered. `code`: the gateway's own reason, else the status.");
+    let mut durations = family("request_duration_seconds", MetricType::HISTOGRAM, "From the request's head to the end of its answer.");
+    let mut decisions = family("auth_decisions_total", MetricType::COUNTER, "Callers admitted or refused.");
+    let mut in_flight = family("in_flight", MetricType::GAUGE, "Requests under way.");
+    let mut ids: Vec<&StatId> = sums.routes.keys().collect();
+    ids.sort_unstable();
+    for id in ids {
+        let (Some(name), Some(route)) = (control.names.name(*id), sums.routes.get(id)) else { continue };
+        let RouteName { route: label, agency } = &name;
+        for (outcome, count) in &route.requests {
+            let status = outcome.status.to_string();
+            let code = outcome.code.map_or(status.as_str(), |code| code.as_str());
+            let method = METHODS[usize::from(outcome.method)];
+            let labels =
+                [("route", &**label), ("agency", agency), ("method", method), ("code", code), ("status", &status)];
+            totals.mut_metric().push(counter(&labels, *count));
+        }
+        for (decision, count) in &route.decisions {
+            let outcome = decision.map_or("admitted", |code| code.as_str());
+            decisions.mut_metric().push(counter(&[("route", label), ("outcome", outcome)], *count));
+        }
+        durations.mut_metric().push(histogram(&[("route", label)], &route.duration));
+        in_flight.mut_metric().push(gauge(&[("route", label)], route.in_flight as f64));
+    }
+    vec![totals, durations, decisions, in_flight]
+}
+
+fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
+    let mut open = family("connections_open", MetricType::GAUGE, "Connections of callers.");
+    for listener in &control.listeners {
+        open.mut_metric().push(gauge(&[("listener", &listener.name)], listener.addresses.open() as f64));
+    }
+    vec![
+        open,
+        single("connections_refused_total", "Connections over the limit of their address.", sums.accept_refused),
+        single("handshakes_failed_total", "TLS handshakes that failed or took too long.", sums.handshake_failed),
+        single("tunnels_total", "Exchanges upgraded to WebSocket.", sums.tunnels),
+        single("access_log_dropped_total", "Access-log lines lost because the log could not keep up.", sums.log_dropped),
+    ]
+}
+
+fn tokens(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let mut cache = family("token_cache_total", MetricType::COUNTER, "Look-ups of tokens among those verified before.");
+    let sum = |pick: &dyn Fn(&crate::auth::cache::CacheStats) -> u64| control.caches.iter().map(|c| pick(c)).sum();
+    let hits = sum(&|c| c.hit.load(Ordering::Relaxed));
+    let misses = sum(&|c| c.miss.load(Ordering::Relaxed));
+    let stale = sum(&|c| c.stale.load(Ordering::Relaxed));
+    for (outcome, count) in [("hit", hits), ("miss", misses), ("stale", stale)] {
+        cache.mut_metric().push(counter(&[("outcome", outcome)], count));
+    }
+    let mut refreshes = family("jwks_refresh_total", MetricType::COUNTER, "Attempts to fetch an issuer's keys.");
+    let mut keys = family("jwks_keys", MetricType::GAUGE, "Usable keys of an issuer.");
+    let mut kept = family("jwks_on_kept_keys", MetricType::GAUGE, "1 while the issuer cannot be reached and its last good keys are used.");
+    let mut unknown = family("assurance_unknown_acr_total", MetricType::COUNTER, "Tokens whose level claim is missing or unknown: level 0.");
+    for issuer in &snapshot.issuers {
+        let name = ("issuer", &*issuer.model.name);
+        for (outcome, of) in [("ok", RefreshOutcome::Ok), ("failed", RefreshOutcome::Failed)] {
+            refreshes.mut_metric().push(counter(&[name, ("outcome", outcome)], issuer.refreshes(of)));
+        }
+        keys.mut_metric().push(gauge(&[name], issuer.key_count() as f64));
+        kept.mut_metric().push(gauge(&[name], f64::from(u8::from(issuer.is_on_kept_keys()))));
+        unknown.mut_metric().push(counter(&[name], issuer.unknown_acr()));
+    }
+    vec![cache, refreshes, keys, kept, unknown]
+}
+
+fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
+    let mut durations = family("upstream_duration_seconds", MetricType::HISTOGRAM, "From sending to the head of the agency's answer.");
+    for (agency, seen) in &sums.agencies {
+        durations.mut_metric().push(histogram(&[("agency", agency)], seen));
+    }
+    let mut healthy = family("upstream_endpoint_healthy", MetricType::GAUGE, "1 while an endpoint may be tried.");
+    let mut connections = family("upstream_connections_total", MetricType::COUNTER, "Exchanges by how their connection was had.");
+    for agency in &snapshot.agencies {
+        for endpoint in &agency.endpoints {
+            let labels = [("agency", &*agency.name), ("endpoint", &*endpoint.endpoint.url)];
+            healthy.mut_metric().push(gauge(&labels, 1.0));
+            let seen = sums.endpoints.get(&endpoint.uid).copied().unwrap_or_default();
+            for (outcome, count) in [("opened", seen.opened), ("reused", seen.reused), ("failed", seen.failed)] {
+                let labels = [labels[0], labels[1], ("outcome", outcome)];
+                connections.mut_metric().push(counter(&labels, count));
+            }
+        }
+    }
+    vec![durations, healthy, connections]
+}
+
+fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let mut info = family("config_info", MetricType::GAUGE, "The configuration in force, by the SHA-256 of its file.");
+    info.mut_metric().push(gauge(&[("sha256", &snapshot.config.sha256)], 1.0));
+    let mut expiry = family("tls_certificate_expiry_seconds", MetricType::GAUGE, "Seconds until a certificate expires.");
+    let now = control.clock.now();
+    for listener in &snapshot.config.listeners {
+        for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+            let labels = [("listener", &*listener.name), ("subject", &*certificate.subject)];
+            expiry.mut_metric().push(gauge(&labels, (certificate.not_after - now) as f64));
+        }
+    }
+    let mut reloads = family("config_reloads_total", MetricType::COUNTER, "Configurations applied or refused.");
+    reloads.mut_metric().push(counter(&[("outcome", "applied")], 1));
+    vec![info, expiry, reloads]
+}
+
+fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {
+    let mut family = MetricFamily::new();
+    family.set_name(format!("darvazeh_{name}"));
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family
+}
+
+fn single(name: &str, help: &str, value: u64) -> MetricFamily {
+    let mut family = family(name, MetricType::COUNTER, help);
+    family.mut_metric().push(counter(&[], value));
+    family
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let pairs = labels.iter().map(|(name, value)| {
+        let mut pair = LabelPair::new();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    });
+    Metric::from_label(pairs.collect())
+}
+
+fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
+    let mut metric = labelled(labels);
+    let mut counter = Counter::new();
+    counter.set_value(value as f64);
+    metric.set_counter(counter);
+    metric
+}
+
+fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
+    let mut metric = labelled(labels);
+    let mut gauge = Gauge::new();
+    gauge.set_value(value);
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn histogram(labels: &[(&str, &str)], seen: &Histogram) -> Metric {
+    let mut metric = labelled(labels);
+    let mut histogram = prometheus::proto::Histogram::new();
+    let mut below = 0;
+    let buckets = BUCKETS.iter().zip(seen.counts).map(|(bound, count)| {
+        below += count;
+        let mut bucket = Bucket::new();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(below);
+        bucket
+    });
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(seen.counts.iter().sum());
+    histogram.set_sample_sum(seen.sum_nanos as f64 / 1e9);
+    metric.set_histogram(histogram);
+    metric
+}

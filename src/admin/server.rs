@@ -1,0 +1,73 @@
+//! The admin listener's HTTP (contract section 4), by hyper: nothing here is hot.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use super::config_view;
+use super::control::Control;
+use super::exposition;
+
+/// A probe or a scraper sends its head at once.
+const HEADER_TIME: Duration = Duration::from_secs(5);
+
+/// Serves until the task is dropped.
+pub async fn serve(socket: TcpListener, control: Arc<Control>) {
+    loop {
+        let Ok((stream, _)) = socket.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let control = control.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(request, &control));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIME)
+                .serve_connection(TokioIo::new(stream), service);
+            // A scraper that hangs up is nobody's concern.
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>, control: &Arc<Control>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    Ok(match request.uri().path() {
+        "/livez" | "/readyz" | "/metrics" | "/config" | "/agencies" if !get => {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            refused
+        }
+        "/livez" => text(StatusCode::OK, "ok\n"),
+        "/readyz" if control.is_ready() => text(StatusCode::OK, "ready\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        "/metrics" => exposition::answer(control).await,
+        "/config" => json(&config_view::config(control)),
+        "/agencies" => json(&config_view::agencies(control).await),
+        _ => text(StatusCode::NOT_FOUND, "livez readyz metrics config agencies\n"),
+    })
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

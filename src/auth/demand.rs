@@ -1,0 +1,156 @@
+//! When a request may ask for an issuer's keys to be fetched anew (JB-10): single flight, at most once in a while, and
+//! never again soon for a `kid` that the SSO did not know.
+//!
+//! Workers ask and wait here; `refresh` works it off on the control runtime. It knows no keys and fetches nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+
+/// Unknown `kid`s that are remembered; the oldest makes room.
+const REMEMBERED: usize = 256;
+
+/// The bounds, apart from the rest so that tests need not wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    /// Between two fetches that requests asked for.
+    pub every: Duration,
+    /// How long a request waits for a fetch before it is judged without.
+    pub wait: Duration,
+    /// How long an unknown `kid` is not asked for again.
+    pub remember: Duration,
+}
+
+impl Allowance {
+    /// 10 s is issue and contract; 3 s is a slow SSO, and less than a client's patience; 30 s bounds how long a key that the
+    /// SSO used before it published it is refused.
+    pub(super) const DEFAULT: Allowance =
+        Allowance { every: Duration::from_secs(10), wait: Duration::from_secs(3), remember: Duration::from_secs(30) };
+}
+
+pub(super) struct Demand {
+    allowance: Allowance,
+    state: Mutex<State>,
+    /// Wakes the refresher, also when the issuer is gone.
+    pub wake: Arc<Notify>,
+    /// Counts finished refreshes.
+    finished: watch::Sender<u64>,
+    keys: ahash::RandomState,
+}
+
+#[derive(Default)]
+struct State {
+    running: bool,
+    asked: Option<Instant>,
+    unknown: VecDeque<(u64, Instant)>,
+}
+
+impl Demand {
+    pub(super) fn new(allowance: Allowance) -> Demand {
+        Demand {
+            allowance,
+            state: Mutex::default(),
+            wake: Arc::new(Notify::new()),
+            finished: watch::Sender::new(0),
+            keys: ahash::RandomState::new(),
+        }
+    }
+
+    /// Asks for a refresh because `kid` is unknown, or joins the one in flight, and waits for its end. False at once when
+    /// none is due. Cancel safe: the refresh goes on without the caller.
+    pub(super) async fn refresh_for(&self, kid: &str) -> bool {
+        // Subscribed before asking: a refresh that ends in between is not missed.
+        let mut finished = self.finished.subscribe();
+        if !self.ask(self.keys.hash_one(kid)) {
+            return false;
+        }
+        tokio::time::timeout(self.allowance.wait, finished.changed()).await.is_ok_and(|ended| ended.is_ok())
+    }
+
+    /// Notes that a refresh did not bring `kid`.
+    pub(super) fn remember_unknown(&self, kid: &str) {
+        let hash = self.keys.hash_one(kid);
+        let mut state = self.lock();
+        if state.unknown.len() >= REMEMBERED {
+            state.unknown.pop_front();
+        }
+        state.unknown.push_back((hash, Instant::now()));
+    }
+
+    /// The refresher begins: who asks now joins in.
+    pub(super) fn begin(&self) {
+        self.lock().running = true;
+    }
+
+    /// The refresher is done: who waited may look again.
+    pub(super) fn finish(&self) {
+        self.lock().running = false;
+        self.finished.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    fn ask(&self, kid: u64) -> bool {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let remember = self.allowance.remember;
+        while state.unknown.front().is_some_and(|(_, since)| now.duration_since(*since) >= remember) {
+            state.unknown.pop_front();
+        }
+        if state.unknown.iter().any(|(known, _)| *known == kid) {
+            return false;
+        }
+        if state.running {
+            return true;
+        }
+        if state.asked.is_some_and(|at| now.duration_since(at) < self.allowance.every) {
+            return false;
+        }
+        state.asked = Some(now);
+        state.running = true;
+        self.wake.notify_one();
+        true
+    }
+
+    /// The state is whole after every statement, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    fn demand(every: Duration) -> Demand {
+        Demand::new(Allowance { every, wait: Duration::ZERO, remember: NEVER })
+    }
+
+    /// JB-10
+    #[test]
+    fn one_refresh_is_asked_for_however_many_ask() {
+        let demand = demand(NEVER);
+        assert!(demand.ask(1), "the first asks");
+        assert!(demand.ask(2), "the second joins");
+        demand.finish();
+        assert!(!demand.ask(3), "not again so soon");
+    }
+
+    /// JB-10
+    #[test]
+    fn an_unknown_kid_is_not_asked_for_again() {
+        let demand = demand(Duration::ZERO);
+        demand.remember_unknown("a");
+        assert!(!demand.ask(demand.keys.hash_one("a")));
+        assert!(demand.ask(demand.keys.hash_one("b")));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let demand = demand(Duration::ZERO);
+        (0..10_000).for_each(|n| demand.remember_unknown(&n.to_string()));
+        assert_eq!(demand.lock().unknown.len(), REMEMBERED);
+    }
+}

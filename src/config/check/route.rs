@@ -1,0 +1,247 @@
+//! `routes`: each route by itself. What holds between routes is in `conflict` and `exposure`.
+
+use std::sync::Arc;
+
+use super::names::{self, Names};
+use super::{
+    Context, DAY, Field, MILLISECOND, Place, SECOND, Sections, Table, agency, codes, cors, defaults, listener, pattern,
+};
+use crate::config::model::{Cors, PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment};
+use crate::config::read::shown;
+use crate::words::{AgencyId, IssuerId, Level};
+
+const KEYS: [&str; 10] =
+    ["name", "agency", "match", "require", "rewrite", "limits", "timeouts", "retry", "listeners", "cors"];
+
+/// A route with what the rules between routes need to know. Where a part was at fault it holds a stand-in: the config as a
+/// whole is refused then.
+pub struct ReadRoute {
+    pub route: Route,
+    /// Its place in the file's list.
+    pub index: usize,
+    pub match_place: Place,
+    /// `None`: at fault.
+    pub level: Option<Level>,
+}
+
+pub fn all(
+    top: &Table<'_>,
+    sections: &mut Sections,
+    default_cors: Option<&Cors>,
+    cx: &mut Context<'_>,
+) -> Vec<ReadRoute> {
+    let mut routes = Vec::new();
+    let mut names = Names::new("route", codes::NAME_TWICE);
+    let Some(field) = top.need(cx.faults, "routes", "add `routes:` with a list of routes") else { return routes };
+    let Some(items) = field.items(cx.faults) else { return routes };
+    routes.reserve(items.len());
+    for (index, item) in items.enumerate() {
+        routes.extend(route(&item, index, sections, &mut names, default_cors, cx));
+    }
+    routes
+}
+
+fn route(
+    field: &Field<'_>,
+    index: usize,
+    sections: &mut Sections,
+    names: &mut Names,
+    default_cors: Option<&Cors>,
+    cx: &mut Context<'_>,
+) -> Option<ReadRoute> {
+    let table = field.table(cx.faults, &KEYS)?;
+    let name = table.need(cx.faults, "name", "give the route a name: `name: city-news`").and_then(|f| {
+        let name = names::read(&f, cx.faults)?;
+        names.add(name, index, &f, cx.faults);
+        Some(name)
+    });
+    let agency = table.need(cx.faults, "agency", "name the agency that answers: `agency: NAME`");
+    let agency = agency.and_then(|f| sections.agency_names.resolve(&f, cx.faults));
+    let remedy = "say what it matches: `match: { prefix: /… }`";
+    let matched = table.need(cx.faults, "match", remedy).and_then(|f| pattern::read(&f, cx));
+    let remedy = "write `require: { level: 1 }` (to 3), or `require: { level: 0 }` to open the route to anyone";
+    let require = table.need(cx.faults, "require", remedy).and_then(|f| require(&f, sections, cx));
+    let path = matched.as_ref().and_then(|m| m.path.as_ref());
+    let rewrite = table.get("rewrite").map_or_else(Rewrite::default, |f| rewrite(&f, path, cx));
+    let level = require.as_ref().map(|r| r.level);
+    let (body_limit, rate) = table.get("limits").map_or((None, None), |f| limits(&f, level, cx));
+    let agency_timeouts = agency.and_then(|id| sections.agencies.get(id as usize)?.as_ref()).map(|a| a.timeouts);
+    let inherited = agency_timeouts.unwrap_or(defaults::TIMEOUTS);
+    let timeouts = table.get("timeouts").map_or(inherited, |f| agency::timeouts(&f, inherited, cx));
+    let retry = table.get("retry").is_none_or(|f| retry(&f, cx));
+    let listeners = table.get("listeners").and_then(|f| listeners(&f, sections, cx));
+    let cors = table.get("cors").map_or_else(|| default_cors.cloned(), |f| cors::read(&f, cx));
+    let matched = matched?;
+    let route = Route {
+        at: cx.position_of(field),
+        name: Arc::from(name?),
+        agency: AgencyId(agency.unwrap_or(u32::MAX)),
+        listeners,
+        hosts: matched.hosts,
+        path: matched.path?,
+        methods: matched.methods,
+        require: require.unwrap_or(Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None }),
+        rewrite,
+        body_limit,
+        rate,
+        timeouts,
+        retry,
+        cors,
+    };
+    Some(ReadRoute { route, index, match_place: matched.place, level })
+}
+
+fn require(field: &Field<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> Option<Require> {
+    let table = field.table(cx.faults, &["level", "issuer", "scopes", "max_age"])?;
+    let scopes = table.get("scopes").map_or_else(Vec::new, |f| scopes(&f, cx));
+    let max_age = table.get("max_age").and_then(|f| f.duration(cx.faults, SECOND..=365 * DAY));
+    let chosen = table.get("issuer").map(|f| sections.issuer_names.resolve(&f, cx.faults));
+    let written =
+        table.need(cx.faults, "level", "write `level: 1`, `2` or `3`, or `level: 0` to open the route to anyone")?;
+    let level = written.count(cx.faults, 0..=3).and_then(|n| Level::new(n as u8))?;
+    if level == Level::NONE {
+        refuse_conditions(&table, &scopes, cx);
+        return Some(Require { level, issuer: None, scopes, max_age });
+    }
+    let issuer = match chosen {
+        Some(resolved) => resolved,
+        None => the_only_issuer(&written, sections, cx),
+    };
+    if let Some(id) = issuer {
+        refuse_level_out_of_reach(&written, level, id, sections, cx);
+    }
+    Some(Require { level, issuer: issuer.map(IssuerId), scopes, max_age })
+}
+
+/// On level 0 nobody is identified: what asks for more would be silently ignored.
+fn refuse_conditions(require: &Table<'_>, scopes: &[String], cx: &mut Context<'_>) {
+    let scopes = require.get("scopes").filter(|_| !scopes.is_empty());
+    let conditions = [("scopes", scopes), ("max_age", require.get("max_age")), ("issuer", require.get("issuer"))];
+    for (key, field) in conditions {
+        if let Some(field) = field {
+            let message = format!("level 0 is open to anyone, so `{key}` would never be checked");
+            let remedy = format!("ask for level 1 or more, or remove `{key}`");
+            field.fault(cx.faults, codes::OPEN_BUT_RESTRICTED, message, remedy);
+        }
+    }
+}
+
+fn the_only_issuer(level: &Field<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> Option<u32> {
+    let only = sections.issuer_names.only();
+    if only.is_none() {
+        let (message, remedy) = match sections.issuer_names.len() {
+            0 => ("a level needs an issuer, and none is defined", "define one under `issuers`"),
+            _ => ("several issuers are defined, and the route chooses none", "add `issuer: NAME` to `require`"),
+        };
+        level.fault(cx.faults, codes::NO_ISSUER, message, remedy);
+    }
+    only
+}
+
+fn refuse_level_out_of_reach(
+    written: &Field<'_>,
+    level: Level,
+    issuer: u32,
+    sections: &Sections,
+    cx: &mut Context<'_>,
+) {
+    let Some(Some(issuer)) = sections.issuers.get(issuer as usize) else { return };
+    // Without allocation: it is asked for every route.
+    if issuer.levels.iter().any(|(_, l)| *l >= level && *l <= issuer.max_level) {
+        return;
+    }
+    let name = &issuer.name;
+    let (message, remedy) = if issuer.max_level < level {
+        let message =
+            format!("the issuer `{name}` can never give level {level}: its `max_level` is {}", issuer.max_level);
+        (message, format!("lower the level, or raise `issuers.{name}.max_level`"))
+    } else {
+        let message = format!("the issuer `{name}` can never give level {level}: no claim value stands for it");
+        (message, format!("lower the level, or add a value to `issuers.{name}.levels.values`"))
+    };
+    written.fault(cx.faults, codes::LEVEL_OUT_OF_REACH, message, remedy);
+}
+
+fn scopes(field: &Field<'_>, cx: &mut Context<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for item in field.items(cx.faults).into_iter().flatten() {
+        let Some(text) = item.text(cx.faults) else { continue };
+        // RFC 6749 §3.3: scope-token.
+        if !text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
+            let message = format!("`{}` is not a scope", shown(text));
+            item.fault(cx.faults, codes::BAD_SCOPE, message, "write one scope an item, without spaces and quotes");
+        }
+        found.push(text.to_owned());
+    }
+    found
+}
+
+fn rewrite(field: &Field<'_>, path: Option<&PathPattern>, cx: &mut Context<'_>) -> Rewrite {
+    let Some(table) = field.table(cx.faults, &["strip_prefix", "add_prefix"]) else { return Rewrite::default() };
+    let some = |path: String| Some(path).filter(|p| !p.is_empty());
+    let strip = table.get("strip_prefix");
+    let strip_prefix = strip.and_then(|f| pattern::literal(&f, cx)).and_then(some);
+    if let (Some(field), Some(prefix), Some(path)) = (strip, &strip_prefix, path)
+        && !begins_with(path, prefix)
+    {
+        let message = format!("`{}` does not begin the paths of this route", shown(prefix));
+        field.fault(cx.faults, codes::BAD_STRIP, message, "strip whole literal segments that `match` begins with");
+    }
+    Rewrite { strip_prefix, add_prefix: table.get("add_prefix").and_then(|f| pattern::literal(&f, cx)).and_then(some) }
+}
+
+fn begins_with(path: &PathPattern, prefix: &str) -> bool {
+    let (PathPattern::Exact(segments) | PathPattern::Prefix(segments)) = path;
+    let wanted = prefix.split('/').skip(1);
+    let mut have = segments.iter();
+    wanted.into_iter().all(|part| matches!(have.next(), Some(Segment::Literal(text)) if text == part))
+}
+
+fn limits(field: &Field<'_>, level: Option<Level>, cx: &mut Context<'_>) -> (Option<u64>, Option<Rate>) {
+    let Some(table) = field.table(cx.faults, &["body", "rate"]) else { return (None, None) };
+    let body = table.get("body").and_then(|f| f.size(cx.faults, 1..=listener::BODY_MAX));
+    (body, table.get("rate").and_then(|f| rate(&f, level, cx)))
+}
+
+fn rate(field: &Field<'_>, level: Option<Level>, cx: &mut Context<'_>) -> Option<Rate> {
+    let words = [
+        ("subject", RateBy::Subject),
+        ("client", RateBy::Client),
+        ("address", RateBy::Address),
+        ("route", RateBy::Route),
+    ];
+    let table = field.table(cx.faults, &["requests", "per", "by"])?;
+    let remedy = "write `rate: { requests: 5, per: 1m, by: subject }`";
+    let requests = table.need(cx.faults, "requests", remedy).and_then(|f| f.count(cx.faults, 1..=1_000_000_000));
+    let per = table.need(cx.faults, "per", remedy).and_then(|f| f.duration(cx.faults, MILLISECOND..=30 * DAY));
+    let by_field = table.need(cx.faults, "by", remedy)?;
+    let by = by_field.word(cx.faults, &words)?;
+    if level == Some(Level::NONE) && matches!(by, RateBy::Subject | RateBy::Client) {
+        let message = "level 0 is open to anyone, so there is no subject and no client to count";
+        by_field.fault(cx.faults, codes::OPEN_BUT_RESTRICTED, message, "count by `address` or by `route`");
+    }
+    Some(Rate { requests: u32::try_from(requests?).unwrap_or(u32::MAX), per: per?, by })
+}
+
+/// `retry: off` is all a route may say: how often is the agency's to decide.
+fn retry(field: &Field<'_>, cx: &mut Context<'_>) -> bool {
+    !field.is_off() && field.word(cx.faults, &[("off", false)]).unwrap_or(true)
+}
+
+fn listeners(field: &Field<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> Option<Vec<Arc<str>>> {
+    let items: Vec<_> = field.items(cx.faults)?.collect();
+    if items.is_empty() {
+        let message = "the route is on no listener, so no request meets it";
+        field.fault(cx.faults, codes::UNREACHABLE, message, "name a listener, or leave `listeners` out for all");
+    }
+    let mut found: Vec<Arc<str>> = Vec::new();
+    for item in &items {
+        if sections.listeners.names.resolve(item, cx.faults).is_some() {
+            let name: Arc<str> = Arc::from(item.text(cx.faults)?);
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+    Some(found)
+}

@@ -1,0 +1,422 @@
+//! Small typed readers over the raw tree. Each takes a [`Field`] and gives a value or records a fault and gives `None`, so
+//! that one pass finds everything that is wrong.
+//!
+//! They know shapes (text, number, duration, list, table with known keys) and nothing of what a key is for; `check/*` does.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::codes;
+use super::fault::{Fault, Related, Severity};
+use super::nearest::nearest;
+use super::raw::{Entry, Node, Place, Value};
+use super::units;
+
+/// Gathers what is wrong, in the order it is met.
+#[derive(Debug)]
+pub struct Faults {
+    pub file: Arc<str>,
+    list: Vec<Fault>,
+}
+
+impl Faults {
+    pub fn new(file: Arc<str>) -> Faults {
+        Faults { file, list: Vec::new() }
+    }
+
+    /// Records a fault; a code that begins with `W` is a warning. The result takes a related place.
+    pub fn add(
+        &mut self,
+        code: &'static str,
+        place: Place,
+        path: String,
+        message: String,
+        remedy: String,
+    ) -> &mut Fault {
+        let severity = if code.starts_with('W') { Severity::Warning } else { Severity::Error };
+        let file = self.file.to_string();
+        let Place { line, column } = place;
+        self.list.push(Fault { code, severity, message, file, line, column, path, remedy, related: None });
+        self.list.last_mut().expect("it was pushed just now")
+    }
+
+    pub fn any_errors(&self) -> bool {
+        self.list.iter().any(|fault| fault.severity == Severity::Error)
+    }
+
+    /// All of them in the order of the file.
+    pub fn into_sorted(mut self) -> Vec<Fault> {
+        self.list.sort_by_key(|fault| (fault.line, fault.column));
+        self.list
+    }
+}
+
+impl Fault {
+    /// Names another place that matters.
+    pub fn see(&mut self, place: Place, message: impl Into<String>) {
+        self.related = Some(Related { message: message.into(), line: place.line, column: place.column });
+    }
+}
+
+/// Where a value lies, from the root: shown as `routes[3].require.level`. Built on the stack while reading, so that a file
+/// without faults pays nothing for it.
+#[derive(Clone, Copy)]
+pub enum Path<'a> {
+    Root,
+    Key(&'a Path<'a>, &'a str),
+    Index(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Key(Path::Root, key) => f.write_str(key),
+            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// A value with its place and path.
+#[derive(Clone, Copy)]
+pub struct Field<'a> {
+    node: &'a Node<'a>,
+    path: Path<'a>,
+}
+
+impl<'a> Field<'a> {
+    pub fn root(node: &'a Node<'a>) -> Field<'a> {
+        Field { node, path: Path::Root }
+    }
+
+    pub fn place(&self) -> Place {
+        self.node.place
+    }
+
+    pub fn path(&self) -> String {
+        self.path.to_string()
+    }
+
+    /// Records that something is wrong with this value.
+    pub fn fault<'f>(
+        &self,
+        faults: &'f mut Faults,
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> &'f mut Fault {
+        faults.add(code, self.place(), self.path(), message.into(), remedy.into())
+    }
+
+    /// Records that the value is not what is wanted.
+    pub fn wrong_type<T>(&self, faults: &mut Faults, wanted: &str, remedy: impl Into<String>) -> Option<T> {
+        let found = match &self.node.value {
+            Value::Seq(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+            Value::Scalar { text, plain: true } if is_null(text) => "nothing".to_owned(),
+            Value::Scalar { text, plain: true } if is_bool(text) => format!("the boolean `{text}`"),
+            Value::Scalar { text, plain: true } if is_number(text) => format!("the number `{text}`"),
+            Value::Scalar { text, .. } => format!("the text `{}`", shown(text)),
+        };
+        self.fault(faults, codes::WRONG_TYPE, format!("expected {wanted}, found {found}"), remedy);
+        None
+    }
+
+    /// Whether the value is the switch `off` (or `false`, which YAML 1.1 tools turn it into).
+    pub fn is_off(&self) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, .. } if matches!(&**text, "off" | "false"))
+    }
+
+    pub fn is_table(&self) -> bool {
+        matches!(self.node.value, Value::Map(_))
+    }
+
+    /// Whether this is a mapping that has the key.
+    pub fn has(&self, key: &str) -> bool {
+        matches!(&self.node.value, Value::Map(entries) if entries.iter().any(|e| e.key == key))
+    }
+
+    /// Text that is not empty.
+    pub fn text(&self, faults: &mut Faults) -> Option<&'a str> {
+        match &self.node.value {
+            Value::Scalar { text, plain: true } if is_null(text) => {
+                self.wrong_type(faults, "text", "write a value, or leave the key out")
+            }
+            Value::Scalar { text, plain: true } if is_bool(text) || is_number(text) => {
+                self.wrong_type(faults, "text", format!("put it in quotes: \"{}\"", shown(text)))
+            }
+            Value::Scalar { text, .. } if text.trim().is_empty() => {
+                self.fault(faults, codes::EMPTY, "the text is empty", "write a value, or leave the key out");
+                None
+            }
+            Value::Scalar { text, .. } => Some(text),
+            _ => self.wrong_type(faults, "text", "write one value"),
+        }
+    }
+
+    /// One of a closed set of words.
+    pub fn word<T: Copy>(&self, faults: &mut Faults, words: &[(&str, T)]) -> Option<T> {
+        let text = match &self.node.value {
+            Value::Scalar { text, .. } => &**text,
+            _ => return self.wrong_type(faults, "a word", format!("write one of {}", list(words.iter().map(|w| w.0)))),
+        };
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let all = list(words.iter().map(|w| w.0));
+            let message = match nearest(text, words.iter().map(|w| w.0)) {
+                Some(near) => format!("unknown value `{}`, did you mean `{near}`?", shown(text)),
+                None => format!("unknown value `{}`", shown(text)),
+            };
+            self.fault(faults, codes::UNKNOWN_WORD, message, format!("write one of {all}"));
+        }
+        found
+    }
+
+    pub fn flag(&self, faults: &mut Faults) -> Option<bool> {
+        match &self.node.value {
+            Value::Scalar { text, plain: true } if is_bool(text) => Some(text.eq_ignore_ascii_case("true")),
+            _ => self.wrong_type(faults, "`true` or `false`", "write `true` or `false`, without quotes"),
+        }
+    }
+
+    /// A whole number within bounds.
+    pub fn count(&self, faults: &mut Faults, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let number = match &self.node.value {
+            Value::Scalar { text, plain: true } if is_number(text) => text,
+            _ => return self.wrong_type(faults, "a whole number", "write a whole number, without quotes"),
+        };
+        let value = number.parse::<i128>().ok().and_then(|n| u64::try_from(n).ok());
+        let within = value.filter(|v| bounds.contains(v));
+        if within.is_none() {
+            let remedy = format!("write a whole number from {} to {}", bounds.start(), bounds.end());
+            self.fault(faults, codes::OUT_OF_BOUNDS, format!("{number} is out of bounds"), remedy);
+        }
+        within
+    }
+
+    /// A duration within bounds.
+    pub fn duration(&self, faults: &mut Faults, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+        let text = self.measure(faults, codes::BAD_DURATION, "a duration", units::duration)?;
+        let (written, value) = text;
+        if bounds.contains(&value) {
+            return Some(value);
+        }
+        let (low, high) = (units::show_duration(*bounds.start()), units::show_duration(*bounds.end()));
+        self.fault(
+            faults,
+            codes::OUT_OF_BOUNDS,
+            format!("{written} is out of bounds"),
+            format!("write {low} to {high}"),
+        );
+        None
+    }
+
+    /// A size in bytes within bounds.
+    pub fn size(&self, faults: &mut Faults, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let (written, value) = self.measure(faults, codes::BAD_SIZE, "a size", units::size)?;
+        if bounds.contains(&value) {
+            return Some(value);
+        }
+        let (low, high) = (units::show_size(*bounds.start()), units::show_size(*bounds.end()));
+        self.fault(
+            faults,
+            codes::OUT_OF_BOUNDS,
+            format!("{written} is out of bounds"),
+            format!("write {low} to {high}"),
+        );
+        None
+    }
+
+    fn measure<T>(
+        &self,
+        faults: &mut Faults,
+        code: &'static str,
+        what: &str,
+        read: fn(&str) -> Result<T, String>,
+    ) -> Option<(&'a str, T)> {
+        let Value::Scalar { text, .. } = &self.node.value else {
+            return self.wrong_type(faults, what, format!("write {what}"));
+        };
+        match read(text) {
+            Ok(value) => Some((text, value)),
+            Err(remedy) => {
+                self.fault(faults, code, format!("`{}` is not {what}", shown(text)), remedy);
+                None
+            }
+        }
+    }
+
+    /// The items of a list.
+    pub fn items(&self, faults: &mut Faults) -> Option<impl ExactSizeIterator<Item = Field<'_>> + '_> {
+        let Value::Seq(items) = &self.node.value else {
+            return self.wrong_type(faults, "a list", "write a list: `[a, b]`, or one `- item` a line");
+        };
+        Some(items.iter().enumerate().map(|(i, node)| Field { node, path: Path::Index(&self.path, i) }))
+    }
+
+    /// The items of a list that must hold something.
+    pub fn some_items(&self, faults: &mut Faults) -> Option<impl ExactSizeIterator<Item = Field<'_>> + '_> {
+        if matches!(&self.node.value, Value::Seq(items) if items.is_empty()) {
+            self.fault(faults, codes::EMPTY, "the list is empty", "list at least one item");
+            return None;
+        }
+        self.items(faults)
+    }
+
+    /// A list of texts that must hold some.
+    pub fn some_texts(&self, faults: &mut Faults) -> Option<Vec<String>> {
+        let items = self.some_items(faults)?.collect::<Vec<_>>();
+        items.iter().map(|item| item.text(faults).map(str::to_owned)).collect()
+    }
+
+    /// A mapping whose keys are `known`; other keys are faults.
+    pub fn table(&self, faults: &mut Faults, known: &[&str]) -> Option<Table<'a>> {
+        let entries = self.entries(faults, &format!("a mapping with {}", list(known.iter().copied())))?;
+        for entry in entries.iter().filter(|entry| !known.contains(&&*entry.key)) {
+            let all = list(known.iter().copied());
+            let near = nearest(&entry.key, known.iter().copied()).unwrap_or_default();
+            let message = format!("unknown key `{}`, did you mean `{near}`?", shown(&entry.key));
+            let path = Path::Key(&self.path, &entry.key).to_string();
+            faults.add(codes::UNKNOWN_KEY, entry.place, path, message, format!("the keys here are {all}"));
+        }
+        Some(Table { entries, path: self.path, place: self.place() })
+    }
+
+    /// A mapping whose keys are names.
+    pub fn named(&self, faults: &mut Faults, wanted: &str) -> Option<Table<'a>> {
+        let entries = self.entries(faults, wanted)?;
+        Some(Table { entries, path: self.path, place: self.place() })
+    }
+
+    fn entries(&self, faults: &mut Faults, wanted: &str) -> Option<&'a [Entry<'a>]> {
+        let Value::Map(entries) = &self.node.value else {
+            return self.wrong_type(faults, wanted, "write a mapping: `key: value`");
+        };
+        self.refuse_duplicates(faults, entries);
+        Some(entries)
+    }
+
+    fn refuse_duplicates(&self, faults: &mut Faults, entries: &[Entry<'_>]) {
+        let mut twice = |entry: &Entry<'_>, first: Place| {
+            let path = Path::Key(&self.path, &entry.key).to_string();
+            let message = format!("`{}` is given twice", shown(&entry.key));
+            let remedy = "keep one of the two, or rename one".to_owned();
+            faults.add(codes::DUPLICATE_KEY, entry.place, path, message, remedy).see(first, "first given here");
+        };
+        // Nearly every mapping is small: comparing all pairs is cheaper there than hashing.
+        if entries.len() <= 8 {
+            for (i, entry) in entries.iter().enumerate() {
+                if let Some(first) = entries[..i].iter().find(|e| e.key == entry.key) {
+                    twice(entry, first.place);
+                }
+            }
+            return;
+        }
+        let mut seen: HashMap<&str, Place> = HashMap::with_capacity(entries.len());
+        for entry in entries {
+            match seen.get(&*entry.key) {
+                Some(first) => twice(entry, *first),
+                None => drop(seen.insert(&entry.key, entry.place)),
+            }
+        }
+    }
+}
+
+/// A mapping that was looked at once: known keys, none twice (or a fault was recorded).
+#[derive(Clone, Copy)]
+pub struct Table<'a> {
+    entries: &'a [Entry<'a>],
+    path: Path<'a>,
+    place: Place,
+}
+
+impl<'a> Table<'a> {
+    pub fn path(&self) -> String {
+        self.path.to_string()
+    }
+
+    pub fn get(&self, key: &'static str) -> Option<Field<'_>> {
+        let entry = self.entries.iter().find(|e| e.key == key)?;
+        Some(Field { node: &entry.value, path: Path::Key(&self.path, key) })
+    }
+
+    /// The value of a key that must be there.
+    pub fn need(&self, faults: &mut Faults, key: &'static str, remedy: &str) -> Option<Field<'_>> {
+        let found = self.get(key);
+        if found.is_none() {
+            let message = format!("`{key}` is missing");
+            faults.add(codes::MISSING_KEY, self.place, self.path(), message, remedy.to_owned());
+        }
+        found
+    }
+
+    /// Where a key is written.
+    pub fn key_place(&self, key: &str) -> Option<Place> {
+        self.entries.iter().find(|e| e.key == key).map(|e| e.place)
+    }
+
+    /// All entries: the key, where it is written, and its value. A key that is given twice comes once.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, Place, Field<'_>)> {
+        self.entries.iter().map(|entry| {
+            let field = Field { node: &entry.value, path: Path::Key(&self.path, &entry.key) };
+            (&*entry.key, entry.place, field)
+        })
+    }
+
+    /// Records that something is wrong with the table as a whole.
+    pub fn fault<'f>(
+        &self,
+        faults: &'f mut Faults,
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> &'f mut Fault {
+        faults.add(code, self.place, self.path(), message.into(), remedy.into())
+    }
+}
+
+/// `a`, `b` and `c` for a remedy.
+pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<String> = words.into_iter().map(|w| format!("`{w}`")).collect();
+    words.join(", ")
+}
+
+/// Text from the file for a message: one line, not endless.
+pub fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    match text.char_indices().nth(80) {
+        Some((cut, _)) => text[..cut].chars().map(plain).chain(['…']).collect(),
+        None => text.chars().map(plain).collect(),
+    }
+}
+
+// YAML 1.2 core schema, section 10.3.2.
+
+fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
+}
+
+fn is_bool(text: &str) -> bool {
+    matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE")
+}
+
+fn is_number(text: &str) -> bool {
+    let body = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if let Some(hex) = text.strip_prefix("0x") {
+        return !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    }
+    if let Some(octal) = text.strip_prefix("0o") {
+        return !octal.is_empty() && octal.bytes().all(|b| matches!(b, b'0'..=b'7'));
+    }
+    if matches!(body, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && body.bytes().any(|b| b.is_ascii_digit())
+        && body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'))
+        && text.parse::<f64>().is_ok()
+}

@@ -1,0 +1,356 @@
+//! The fields of both directions: what belongs to one hop goes, what an agency must know is added (HP, FW, TC; RFC 9110 §7.6).
+//!
+//! Stripping comes before adding: a caller who names one of our own fields in `Connection` removes nothing of ours (HP-1).
+
+use std::net::IpAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+
+use super::failure::Failure;
+use crate::auth::Permit;
+use crate::auth::assertion::Signer;
+use crate::balance::AgencyLive;
+use crate::chance;
+use crate::clock::UnixTime;
+use crate::config::model::IdentityKind;
+use crate::intake::Arrived;
+use crate::words::ConnInfo;
+
+/// How this deployment is called in `Via`, `Forwarded` and `Proxy-Status`: a pseudonym, no host name (HP-2).
+pub const PSEUDONYM: &str = "darvazeh";
+/// Gateways may stand behind each other; a request that met this many is going round.
+const LOOPS: usize = 4;
+/// Cookies with this prefix are the gateway's: an agency can neither set nor read them.
+pub const OWN_COOKIES: &[u8] = b"__Host-darvazeh";
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const X_GATEWAY_ASSERTION: HeaderName = HeaderName::from_static("x-gateway-assertion");
+const X_GATEWAY_SUBJECT: HeaderName = HeaderName::from_static("x-gateway-subject");
+const X_GATEWAY_LEVEL: HeaderName = HeaderName::from_static("x-gateway-level");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const X_POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
+
+/// Fields of one hop, whatever `Connection` says (HP-1). Framing is written anew by each hop.
+const HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::UPGRADE,
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+    header::TRAILER,
+];
+
+/// Makes a caller's fields the agency's.
+pub fn to_agency(
+    headers: &mut HeaderMap,
+    arrived: &Arrived,
+    conn: &ConnInfo,
+    permit: &Permit,
+    agency: &AgencyLive,
+    signer: &Signer,
+    now: UnixTime,
+) -> Result<(), Failure> {
+    let te_trailers = has_token(headers, &header::TE, b"trailers");
+    let authorization = headers.get(header::AUTHORIZATION).cloned();
+    strip_hop(headers);
+    headers.remove(header::EXPECT);
+    headers.remove(header::AUTHORIZATION);
+    drop_own_cookies(headers);
+    if te_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    via(headers, arrived.version)?;
+    forwarded(headers, arrived, conn);
+    if !arrived.authority.written().is_empty() {
+        headers.insert(header::HOST, shared(arrived.authority.written().clone()));
+    }
+    headers.insert(X_REQUEST_ID, plain(arrived.request_id.as_bytes()));
+    trace(headers, arrived.trusted);
+    max_forwards(headers, &arrived.method);
+    identity(headers, authorization, permit, agency, signer, now);
+    Ok(())
+}
+
+fn strip_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in HOP {
+        headers.remove(name);
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
+    let fits = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(token);
+    headers.get_all(name).iter().any(|value| value.as_bytes().split(|b| *b == b',').any(fits))
+}
+
+/// HP-2; RFC 9110 §7.6.3.
+fn via(headers: &mut HeaderMap, version: Version) -> Result<(), Failure> {
+    let ours: HeaderValue = match version {
+        Version::HTTP_10 => HeaderValue::from_static("1.0 darvazeh"),
+        Version::HTTP_2 => HeaderValue::from_static("2 darvazeh"),
+        _ => HeaderValue::from_static("1.1 darvazeh"),
+    };
+    if !headers.contains_key(header::VIA) {
+        headers.insert(header::VIA, ours);
+        return Ok(());
+    }
+    let is_ours = |hop: &&[u8]| hop.trim_ascii().rsplit(|b| *b == b' ').next() == Some(PSEUDONYM.as_bytes());
+    let hops = headers.get_all(header::VIA).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
+    if hops.filter(is_ours).count() >= LOOPS {
+        return Err(Failure::Loop);
+    }
+    append_to_list(headers, header::VIA, ours.as_bytes());
+    Ok(())
+}
+
+/// FW: RFC 7239 and its older cousins. From a trusted proxy the lists are continued, else begun.
+fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo) {
+    let peer = if arrived.trusted { conn.peer.ip().to_canonical() } else { arrived.client };
+    let mut address = BytesMut::with_capacity(48);
+    write_address(&mut address, peer);
+    append_to_list(headers, X_FORWARDED_FOR, &address);
+    let host = arrived.authority.written();
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(conn.scheme.as_str()));
+    }
+    if !headers.contains_key(X_FORWARDED_HOST) && !host.is_empty() {
+        headers.insert(X_FORWARDED_HOST, shared(host.clone()));
+    }
+    let mut element = BytesMut::with_capacity(128);
+    element.put_slice(b"for=");
+    match peer {
+        IpAddr::V4(_) => element.put_slice(&address),
+        IpAddr::V6(_) => {
+            element.put_slice(b"\"[");
+            element.put_slice(&address);
+            element.put_slice(b"]\"");
+        }
+    }
+    element.put_slice(b";proto=");
+    element.put_slice(conn.scheme.as_str().as_bytes());
+    if !host.is_empty() {
+        // Only a token may stand unquoted, and a port makes it none; a valid host holds no quote.
+        element.put_slice(b";host=\"");
+        element.put_slice(host);
+        element.put_slice(b"\"");
+    }
+    element.put_slice(b";by=_darvazeh");
+    append_to_list(headers, header::FORWARDED, &element);
+}
+
+fn write_address(out: &mut BytesMut, address: IpAddr) {
+    use std::fmt::Write;
+    let _ = write!(out, "{address}");
+}
+
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, item: &[u8]) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, plain(item));
+        return;
+    }
+    let mut list = BytesMut::new();
+    for value in headers.get_all(&name) {
+        list.put_slice(value.as_bytes());
+        list.put_slice(b", ");
+    }
+    list.put_slice(item);
+    headers.insert(name, shared(list.freeze()));
+}
+
+/// TC: a trusted proxy's trace goes on with a new parent id; anybody else's is not taken over.
+fn trace(headers: &mut HeaderMap, trusted: bool) {
+    let bits = chance::bits();
+    let theirs = headers.get(TRACEPARENT).filter(|_| trusted).and_then(|value| continued(value.as_bytes()));
+    let mut text = BytesMut::with_capacity(55);
+    text.put_slice(b"00-");
+    match theirs {
+        Some((trace_id, _)) => text.put_slice(&trace_id),
+        None => put_hex(&mut text, &bits.to_be_bytes()),
+    }
+    text.put_slice(b"-");
+    put_hex(&mut text, &(chance::bits() as u64 | 1).to_be_bytes());
+    text.put_slice(b"-");
+    text.put_slice(theirs.as_ref().map_or(b"00", |(_, flags)| flags));
+    if theirs.is_none() {
+        headers.remove(TRACESTATE);
+    }
+    headers.insert(TRACEPARENT, shared(text.freeze()));
+}
+
+/// Trace id and flags of a valid `traceparent` (W3C Trace Context §3.2): lower-case hex, no zero ids, version not `ff`.
+fn continued(value: &[u8]) -> Option<([u8; 32], [u8; 2])> {
+    let hex = |part: &[u8]| part.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+    let dashes = value.len() >= 55 && [2, 35, 52].iter().all(|at| value[*at] == b'-');
+    if !dashes || (value.len() > 55 && (&value[..2] == b"00" || value[55] != b'-')) {
+        return None;
+    }
+    let (version, trace_id, parent, flags) = (&value[..2], &value[3..35], &value[36..52], &value[53..55]);
+    let well_formed = [version, trace_id, parent, flags].into_iter().all(hex);
+    let zero = |id: &[u8]| id.iter().all(|b| *b == b'0');
+    if !well_formed || version == b"ff" || zero(trace_id) || zero(parent) {
+        return None;
+    }
+    Some((trace_id.try_into().ok()?, flags.try_into().ok()?))
+}
+
+fn put_hex(out: &mut BytesMut, bytes: &[u8]) {
+    for byte in bytes {
+        out.put_u8(b"0123456789abcdef"[usize::from(byte >> 4)]);
+        out.put_u8(b"0123456789abcdef"[usize::from(byte & 15)]);
+    }
+}
+
+/// HP-3: on OPTIONS the number of hops left goes down. (Zero is answered before a request comes here.)
+fn max_forwards(headers: &mut HeaderMap, method: &Method) {
+    if *method != Method::OPTIONS {
+        return;
+    }
+    let left = headers.get(header::MAX_FORWARDS).and_then(|v| v.to_str().ok()?.parse::<u32>().ok());
+    if let Some(left) = left {
+        headers.insert(header::MAX_FORWARDS, left.saturating_sub(1).into());
+    }
+}
+
+/// What the agency is told of the caller (contract section 3).
+fn identity(
+    headers: &mut HeaderMap,
+    authorization: Option<HeaderValue>,
+    permit: &Permit,
+    agency: &AgencyLive,
+    signer: &Signer,
+    now: UnixTime,
+) {
+    match agency.identity {
+        IdentityKind::None => {}
+        IdentityKind::Assertion => {
+            headers.insert(X_GATEWAY_ASSERTION, signer.assertion(permit, &agency.name, now));
+        }
+        IdentityKind::Headers => {
+            if let Some(subject) = signer.pairwise(permit, &agency.name) {
+                headers.insert(X_GATEWAY_SUBJECT, plain(subject.as_bytes()));
+            }
+            headers.insert(X_GATEWAY_LEVEL, HeaderValue::from(u16::from(permit.level().number())));
+        }
+        // On level 0 credentials are ignored and not forwarded (contract section 5, "Credentials").
+        IdentityKind::Token => {
+            if let (Some(token), Some(_)) = (authorization, permit.token()) {
+                headers.insert(header::AUTHORIZATION, token);
+            }
+        }
+    }
+}
+
+/// The gateway's own cookies never cross to an agency.
+fn drop_own_cookies(headers: &mut HeaderMap) {
+    let holds_ours = |value: &HeaderValue| cookies(value.as_bytes()).any(|c| is_own_cookie(c));
+    if !headers.get_all(header::COOKIE).iter().any(holds_ours) {
+        return;
+    }
+    let kept: Vec<Vec<u8>> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|value| cookies(value.as_bytes()).filter(|c| !is_own_cookie(c)).map(<[u8]>::to_vec))
+        .collect();
+    headers.remove(header::COOKIE);
+    if !kept.is_empty() {
+        headers.insert(header::COOKIE, shared(kept.join(&b"; "[..]).into()));
+    }
+}
+
+fn cookies(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b';').map(<[u8]>::trim_ascii).filter(|c| !c.is_empty())
+}
+
+fn is_own_cookie(cookie: &[u8]) -> bool {
+    cookie.get(..OWN_COOKIES.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_COOKIES))
+}
+
+/// Makes an agency's fields fit for the caller. Errors: an answer that must not be passed on.
+pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authenticated: bool) -> Result<(), Failure> {
+    if status == http::StatusCode::UNAUTHORIZED && has_foreign_challenge(headers) {
+        return Err(Failure::ForeignChallenge);
+    }
+    strip_hop_of_answer(headers);
+    // Alt-Svc would lead callers around the gateway; the rest tells of software or speaks in our name.
+    for name in [header::SERVER, X_POWERED_BY, header::ALT_SVC, PROXY_STATUS] {
+        headers.remove(name);
+    }
+    while let Some(name) = headers.keys().find(|name| is_gateways(name)).cloned() {
+        headers.remove(name);
+    }
+    refuse_own_cookies(headers);
+    // BE-7: what was said to one caller is not kept for another, unless the agency decides.
+    if authenticated && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(())
+}
+
+/// The length stays: an answer to HEAD has it and nothing else to learn it from.
+fn strip_hop_of_answer(headers: &mut HeaderMap) {
+    let length = headers.get(header::CONTENT_LENGTH).cloned();
+    strip_hop(headers);
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
+}
+
+fn is_gateways(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with('x') && name.get(1..10).is_some_and(|rest| rest.replace('_', "-") == "-gateway-")
+}
+
+fn has_foreign_challenge(headers: &HeaderMap) -> bool {
+    const FOREIGN: [&[u8]; 4] = [b"basic", b"digest", b"ntlm", b"negotiate"];
+    headers.get_all(header::WWW_AUTHENTICATE).iter().any(|value| {
+        let scheme = value.as_bytes().split(|b| *b == b' ' || *b == b',').next().unwrap_or_default();
+        FOREIGN.iter().any(|foreign| scheme.eq_ignore_ascii_case(foreign))
+    })
+}
+
+fn refuse_own_cookies(headers: &mut HeaderMap) {
+    let own = |value: &HeaderValue| is_own_cookie(value.as_bytes().trim_ascii());
+    if !headers.get_all(header::SET_COOKIE).iter().any(own) {
+        return;
+    }
+    let kept: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().filter(|v| !own(v)).cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for value in kept {
+        headers.append(header::SET_COOKIE, value);
+    }
+}
+
+/// A value made of pieces that were valid values before.
+fn shared(bytes: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn plain(bytes: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(bytes).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests;

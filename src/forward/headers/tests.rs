@@ -1,0 +1,106 @@
+use super::*;
+use http::StatusCode;
+
+fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers
+}
+
+/// HP-1
+#[test]
+fn fields_of_the_hop_and_those_it_names_are_removed() {
+    let mut headers = map(&[
+        ("connection", "close, x-private"),
+        ("connection", "keep-alive"),
+        ("x-private", "1"),
+        ("keep-alive", "5"),
+        ("te", "gzip"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("proxy-authorization", "Basic x"),
+        ("accept", "*/*"),
+    ]);
+    strip_hop(&mut headers);
+    assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+}
+
+/// HP-2
+#[test]
+fn via_is_appended_and_a_loop_is_noticed() {
+    let mut headers = map(&[("via", "1.1 edge")]);
+    via(&mut headers, Version::HTTP_2).unwrap();
+    assert_eq!(headers[header::VIA], "1.1 edge, 2 darvazeh");
+    let mut looping = map(&[("via", "1.1 darvazeh, 1.1 darvazeh"), ("via", "2 darvazeh, 1.1 darvazeh")]);
+    assert_eq!(via(&mut looping, Version::HTTP_11), Err(Failure::Loop));
+}
+
+/// TC
+#[test]
+fn only_a_valid_trace_is_continued() {
+    let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    assert_eq!(continued(good.as_bytes()).unwrap().1, *b"01");
+    assert!(continued(format!("cc{}-more", &good[2..]).as_bytes()).is_some());
+    for bad in [
+        "",
+        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+    ] {
+        assert!(continued(bad.as_bytes()).is_none(), "{bad}");
+    }
+}
+
+/// TC
+#[test]
+fn a_strangers_trace_is_not_taken_over() {
+    let mut headers = map(&[
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "a=b"),
+    ]);
+    let before = headers[TRACEPARENT].clone();
+    trace(&mut headers, false);
+    assert_ne!(headers[TRACEPARENT], before);
+    assert!(!headers.contains_key(TRACESTATE));
+    assert!(continued(headers[TRACEPARENT].as_bytes()).is_some());
+}
+
+#[test]
+fn the_gateways_cookies_neither_come_from_nor_go_to_an_agency() {
+    let mut request = map(&[("cookie", "a=1; __Host-darvazeh=secret; b=2")]);
+    drop_own_cookies(&mut request);
+    assert_eq!(request[header::COOKIE], "a=1; b=2");
+    let mut answer = map(&[("set-cookie", "__host-Darvazeh-x=1; Path=/"), ("set-cookie", "ok=1")]);
+    from_agency(StatusCode::OK, &mut answer, false).unwrap();
+    assert_eq!(answer.get_all(header::SET_COOKIE).iter().collect::<Vec<_>>(), ["ok=1"]);
+}
+
+#[test]
+fn an_answer_loses_what_tells_of_software_or_speaks_in_our_name() {
+    let mut answer = map(&[
+        ("server", "x"),
+        ("x-powered-by", "y"),
+        ("x-gateway-error", "z"),
+        ("x_gateway_level", "3"),
+        ("alt-svc", "h3"),
+        ("content-length", "5"),
+        ("etag", "e"),
+    ]);
+    from_agency(StatusCode::OK, &mut answer, true).unwrap();
+    let mut left: Vec<_> = answer.keys().map(HeaderName::as_str).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["cache-control", "content-length", "etag"]);
+}
+
+/// HP-11
+#[test]
+fn an_agencys_own_challenge_does_not_reach_a_browser() {
+    let mut basic = map(&[("www-authenticate", "Basic realm=x")]);
+    assert_eq!(from_agency(StatusCode::UNAUTHORIZED, &mut basic, false), Err(Failure::ForeignChallenge));
+    let mut bearer = map(&[("www-authenticate", "Bearer realm=x")]);
+    assert_eq!(from_agency(StatusCode::UNAUTHORIZED, &mut bearer, false), Ok(()));
+}

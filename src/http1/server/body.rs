@@ -1,0 +1,200 @@
+//! The request's side of a connection: its body is read by whoever polls it, from the socket that the answer is written to.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::body::BodyError;
+use crate::http1::chunked::{Decoder, Piece};
+use crate::http1::head::Framing;
+use crate::http1::transport::Wire;
+use crate::http1::watchdog::Watchdog;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What the connection's loop and the request's body share, both within one task.
+pub(super) struct Connection {
+    pub(super) wire: Wire,
+    body: BodyState,
+    /// The caller waits for `100 Continue` before it sends its body.
+    continue_due: bool,
+    /// The body was polled and had nothing.
+    waiting: bool,
+    /// Bytes of the body came since the time limit was set.
+    progress: bool,
+    /// 1xx heads on their way out.
+    pub(super) interim: BytesMut,
+}
+
+#[derive(Debug)]
+pub(super) enum BodyState {
+    Done,
+    Length(u64),
+    Chunked(Decoder),
+    Failed(BodyError),
+}
+
+impl BodyState {
+    pub(super) fn of(framing: Framing) -> BodyState {
+        match framing {
+            Framing::Length(length) => BodyState::Length(length),
+            Framing::Chunked => BodyState::Chunked(Decoder::default()),
+            Framing::Empty | Framing::UntilClose => BodyState::Done,
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(wire: Wire) -> Connection {
+        Connection {
+            wire,
+            body: BodyState::Done,
+            continue_due: false,
+            waiting: false,
+            progress: false,
+            interim: BytesMut::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, body: BodyState, continue_due: bool) {
+        self.body = body;
+        self.continue_due = continue_due;
+        self.waiting = false;
+        self.progress = true;
+    }
+
+    pub(super) fn body_is_done(&self) -> bool {
+        matches!(self.body, BodyState::Done | BodyState::Failed(_))
+    }
+
+    /// The body came whole: the next request may follow it.
+    pub(super) fn body_is_whole(&self) -> bool {
+        matches!(self.body, BodyState::Done)
+    }
+
+    pub(super) fn fail(&mut self, error: BodyError) {
+        self.body = BodyState::Failed(error);
+    }
+
+    /// Writes what 1xx heads are waiting; an error means that the caller is gone.
+    pub(super) fn poll_interim(&mut self, cx: &mut Context<'_>) -> std::io::Result<()> {
+        if self.interim.is_empty() {
+            return Ok(());
+        }
+        match self.wire.poll_write_all(cx, &mut self.interim) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Ready when the caller has closed. Reads ahead at most `bound` bytes of later requests.
+    pub(super) fn poll_hangup(&mut self, cx: &mut Context<'_>, bound: usize) -> Poll<()> {
+        while self.wire.unread.len() < bound {
+            if let Ok(1..) = ready!(self.wire.poll_fill(cx)) {
+                continue;
+            }
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// True when the body was waited for longer than `limit`.
+    pub(super) fn poll_stall(&mut self, cx: &mut Context<'_>, dog: &mut Watchdog, limit: Duration) -> bool {
+        if std::mem::take(&mut self.progress) {
+            dog.set(limit);
+        }
+        self.waiting && dog.poll(cx).is_ready()
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.continue_due {
+            self.continue_due = false;
+            if self.wire.unread.is_empty() {
+                self.interim.extend_from_slice(CONTINUE);
+            }
+        }
+        if self.poll_interim(cx).is_err() {
+            self.fail(BodyError::ClientGone);
+        }
+        loop {
+            match self.take_piece() {
+                Ok(Some(frame)) => return Poll::Ready(frame.map(Ok)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.fail(error);
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            match self.wire.poll_fill_body(cx) {
+                Poll::Ready(Ok(1..)) => self.progress = true,
+                Poll::Ready(Ok(0) | Err(_)) => self.fail(BodyError::ClientGone),
+                Poll::Pending => {
+                    self.waiting = true;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// A frame (or the end) from what is read already; `None` when more must be read.
+    fn take_piece(&mut self) -> Result<Option<Option<Frame<Bytes>>>, BodyError> {
+        let unread = &mut self.wire.unread;
+        match &mut self.body {
+            BodyState::Done => Ok(Some(None)),
+            BodyState::Failed(error) => Err(*error),
+            BodyState::Length(_) if unread.is_empty() => Ok(None),
+            BodyState::Length(left) => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(unread.remaining());
+                *left -= take as u64;
+                if *left == 0 {
+                    self.body = BodyState::Done;
+                }
+                Ok(Some(Some(Frame::data(unread.split_to(take).freeze()))))
+            }
+            BodyState::Chunked(decoder) => match decoder.next(unread) {
+                Ok(Piece::Data(data)) => Ok(Some(Some(Frame::data(data)))),
+                Ok(Piece::Starved) => Ok(None),
+                Ok(Piece::End(trailers)) => {
+                    self.body = BodyState::Done;
+                    Ok(Some((!trailers.is_empty()).then(|| Frame::trailers(trailers))))
+                }
+                Err(_) => Err(BodyError::ClientMalformed),
+            },
+        }
+    }
+}
+
+/// The handle that the service holds. Dropping it leaves the rest unread; the connection then closes after its answer.
+pub(super) struct RequestBody(Rc<RefCell<Connection>>);
+
+impl RequestBody {
+    pub(super) fn new(connection: Rc<RefCell<Connection>>) -> RequestBody {
+        RequestBody(connection)
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.borrow_mut().poll_body(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.borrow().body_is_whole()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.0.borrow().body {
+            BodyState::Length(left) => SizeHint::with_exact(left),
+            BodyState::Done => SizeHint::with_exact(0),
+            BodyState::Chunked(_) | BodyState::Failed(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The socket under a connection, plain or TLS, with the bytes that were read and not yet used.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::{Pin, pin};
+use std::future::Future;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::{client, server};
+
+/// What `recv` is offered when a connection is idle; also the largest TLS record.
+const SCRATCH: usize = 16 * 1024;
+/// What is reserved for a body's next read: four TLS records.
+const BODY_READ: usize = 64 * 1024;
+
+thread_local! {
+    /// Idle connections read into this, so that they hold no buffer of their own.
+    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// An enum, not a trait object: the call is direct on the hot path.
+#[derive(Debug)]
+pub enum Transport {
+    Tcp(TcpStream),
+    ServerTls(Box<server::TlsStream<TcpStream>>),
+    ClientTls(Box<client::TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Transport::Tcp(io) => io,
+            Transport::ServerTls(io) => io.get_ref().0,
+            Transport::ClientTls(io) => io.get_ref().0,
+        }
+    }
+
+    /// Dropping the socket then sends RST instead of FIN.
+    pub fn reset_on_drop(&self) {
+        let _ = self.tcp().set_zero_linger();
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            Transport::Tcp(io) => { let $io = Pin::new(io); $call }
+            Transport::ServerTls(io) => { let $io = Pin::new(&mut **io); $call }
+            Transport::ClientTls(io) => { let $io = Pin::new(&mut **io); $call }
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, io => io.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_shutdown(cx))
+    }
+}
+
+/// A socket and its unread bytes.
+#[derive(Debug)]
+pub struct Wire {
+    pub io: Transport,
+    pub unread: BytesMut,
+    /// The other side has closed its half.
+    pub eof: bool,
+}
+
+impl Wire {
+    pub fn new(io: Transport) -> Wire {
+        Wire { io, unread: BytesMut::new(), eof: false }
+    }
+
+    /// Reads more bytes behind `unread`. Ready(0) is the end. Holds no memory while nothing comes.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.eof {
+            return Poll::Ready(Ok(0));
+        }
+        let read = SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            self.unread.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok::<_, io::Error>(buffer.filled().len()))
+        });
+        let read = ready!(read)?;
+        self.eof = read == 0;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Like [`poll_fill`](Wire::poll_fill) for bodies: straight into a large buffer, no copy.
+    pub fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.eof {
+            return Poll::Ready(Ok(0));
+        }
+        self.unread.reserve(BODY_READ);
+        let read = ready!(pin!(self.io.read_buf(&mut self.unread)).poll(cx))?;
+        self.eof = read == 0;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Writes `buffer` empty and, with TLS, out to the socket.
+    pub fn poll_write_all(&mut self, cx: &mut Context<'_>, buffer: &mut impl bytes::Buf) -> Poll<io::Result<()>> {
+        while buffer.has_remaining() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, buffer.chunk()))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            buffer.advance(n);
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+}
+
+/// A stream whose first bytes were read already.
+#[derive(Debug)]
+pub struct Prefixed<T> {
+    prefix: Bytes,
+    io: T,
+}
+
+impl<T> Prefixed<T> {
+    pub fn new(prefix: Bytes, io: T) -> Prefixed<T> {
+        Prefixed { prefix, io }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Prefixed<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.prefix.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let take = self.prefix.len().min(buf.remaining());
+        buf.put_slice(&self.prefix.split_to(take));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,148 @@
+//! The host a request is meant for: one, valid, in lower case (HP-4; RFC 9112 §3.2; RFC 9113 §8.3.1).
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::{HeaderValue, Version};
+
+use crate::message::Target;
+
+/// A request's authority. Empty only for HTTP/1.0 without `Host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// As written, port included: what the agency sees as `Host`.
+    written: Bytes,
+    /// Lower case, without port and trailing dot: what routes are matched with.
+    name: Bytes,
+}
+
+impl Authority {
+    pub fn written(&self) -> &Bytes {
+        &self.written
+    }
+
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+}
+
+/// The request's authority. Errors: missing, repeated, malformed, or two that differ; the text is for the developer.
+pub fn of(target: &Target, headers: &HeaderMap, version: Version) -> Result<Authority, &'static str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("Host is repeated");
+    }
+    let written = match (target, host) {
+        (Target::Absolute { authority, .. }, Some(_)) => authority.clone(),
+        (Target::Absolute { authority, .. }, None) if version == Version::HTTP_10 => authority.clone(),
+        (Target::Origin { authority: Some(authority), .. }, None) => authority.clone(),
+        (Target::Origin { authority: Some(authority), .. }, Some(host)) => {
+            if !authority.eq_ignore_ascii_case(host.as_bytes()) {
+                return Err(":authority and Host differ");
+            }
+            authority.clone()
+        }
+        (_, Some(host)) => bytes_of(host),
+        (_, None) if version == Version::HTTP_10 => return Ok(Authority { written: Bytes::new(), name: Bytes::new() }),
+        (_, None) => return Err("Host is missing"),
+    };
+    parse(written).ok_or("Host is malformed")
+}
+
+fn bytes_of(value: &HeaderValue) -> Bytes {
+    Bytes::copy_from_slice(value.as_bytes())
+}
+
+/// RFC 3986 §3.2.2 without user information: a name, an IPv4 or a bracketed IPv6 address, and perhaps a port.
+fn parse(written: Bytes) -> Option<Authority> {
+    let (host, port) = if written.first() == Some(&b'[') {
+        let close = memchr::memchr(b']', &written)?;
+        let inner = &written[1..close];
+        std::str::from_utf8(inner).ok()?.parse::<std::net::Ipv6Addr>().ok()?;
+        (close + 1, &written[close + 1..])
+    } else {
+        let colon = memchr::memchr(b':', &written).unwrap_or(written.len());
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        if colon == 0 || !written[..colon].iter().all(plain) {
+            return None;
+        }
+        (colon, &written[colon..])
+    };
+    let port_fits = match port {
+        [] | [b':'] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !port_fits || host > 255 {
+        return None;
+    }
+    let mut name = written.slice(..host);
+    if name.len() > 1 && name.last() == Some(&b'.') {
+        name.truncate(name.len() - 1);
+    }
+    if name.iter().any(u8::is_ascii_uppercase) {
+        name = Bytes::from(name.to_ascii_lowercase());
+    }
+    Some(Authority { written, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(authority: Option<&'static str>) -> Target {
+        Target::Origin {
+            path_and_query: Bytes::from_static(b"/"),
+            authority: authority.map(|a| Bytes::from_static(a.as_bytes())),
+        }
+    }
+
+    fn headers(hosts: &[&'static str]) -> HeaderMap {
+        hosts.iter().map(|h| (header::HOST, HeaderValue::from_static(h))).collect()
+    }
+
+    fn name(target: &Target, hosts: &[&'static str]) -> Result<String, &'static str> {
+        // `collect` above replaces; `append` keeps both.
+        let mut map = HeaderMap::new();
+        for host in hosts {
+            map.append(header::HOST, HeaderValue::from_static(host));
+        }
+        of(target, &map, Version::HTTP_11).map(|a| String::from_utf8(a.name().to_vec()).unwrap())
+    }
+
+    /// HP-4
+    #[test]
+    fn a_host_is_one_valid_name() {
+        assert_eq!(name(&origin(None), &["Api.Example.IR.:8443"]).unwrap(), "api.example.ir");
+        assert_eq!(name(&origin(None), &["[2001:DB8::1]:443"]).unwrap(), "[2001:db8::1]");
+        assert_eq!(name(&origin(None), &[]), Err("Host is missing"));
+        assert_eq!(name(&origin(None), &["a", "a"]), Err("Host is repeated"));
+        for bad in ["", "a b", "a@b", "a/b", "a:b", "a:123456", ":80", "a,b", "[::1", "[x]", "a\\b", "a%41"] {
+            assert_eq!(name(&origin(None), &[bad]), Err("Host is malformed"), "{bad}");
+        }
+    }
+
+    /// HP-4
+    #[test]
+    fn absolute_form_replaces_host() {
+        let target = Target::Absolute {
+            authority: Bytes::from_static(b"real.example.ir"),
+            path_and_query: Bytes::from_static(b"/"),
+        };
+        assert_eq!(name(&target, &["other.example.ir"]).unwrap(), "real.example.ir");
+        assert_eq!(name(&target, &[]), Err("Host is missing"));
+    }
+
+    /// HP-4
+    #[test]
+    fn an_authority_must_not_differ_from_host() {
+        assert_eq!(name(&origin(Some("a.ir")), &["A.ir"]).unwrap(), "a.ir");
+        assert_eq!(name(&origin(Some("a.ir")), &["b.ir"]), Err(":authority and Host differ"));
+    }
+
+    #[test]
+    fn http_1_0_may_come_without_a_host() {
+        let found = of(&origin(None), &headers(&[]), Version::HTTP_10).unwrap();
+        assert!(found.name().is_empty());
+    }
+}

@@ -1,0 +1,154 @@
+//! From a socket to a connection that is served: per-address cap, handshake, and which HTTP is spoken.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::listener::ListenerLive;
+use crate::closing::{Closing, Ear};
+use crate::http1::transport::{Prefixed, Transport, Wire};
+use crate::http1::watchdog::Watchdog;
+use crate::limit::addresses::Place;
+use crate::observe::tally::count;
+use crate::pipeline::gate::Shared;
+use crate::pipeline::{Gate, Worker};
+use crate::words::{ConnInfo, Scheme};
+use crate::{http1, http2};
+
+/// RFC 9113 §3.4: what an HTTP/2 client says first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// After an error of `accept` itself (no descriptors left, usually): time for some to come back.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Accepts until closing is said. Connections that wait in the backlog then are still taken: they were let in.
+pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc<Worker>, closing: Closing) {
+    let ear = closing.listen();
+    loop {
+        let accepted = poll_fn(|cx| {
+            if let Poll::Ready(accepted) = socket.poll_accept(cx) {
+                return Poll::Ready(Some(accepted));
+            }
+            if ear.poll(cx) { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await;
+        match accepted {
+            Some(Ok((stream, peer))) => admit(stream, peer, &listener, &worker, &closing),
+            Some(Err(_)) => tokio::time::sleep(BREATH).await,
+            None => return,
+        }
+    }
+}
+
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: &Arc<ListenerLive>,
+    worker: &Rc<Worker>,
+    closing: &Closing,
+) {
+    let Some(place) = listener.addresses.enter(peer.ip(), listener.connections_per_address) else {
+        count(&worker.books.tally.accept_refused);
+        return;
+    };
+    // An answer must not wait for the acknowledgement of the one before (Nagle).
+    let _ = stream.set_nodelay(true);
+    let connection = Connection { peer, listener: listener.clone(), worker: worker.clone(), ear: closing.listen() };
+    tokio::task::spawn_local(connection.serve(stream, place));
+}
+
+struct Connection {
+    peer: SocketAddr,
+    listener: Arc<ListenerLive>,
+    worker: Rc<Worker>,
+    ear: Ear,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, _place: Place) {
+        let Ok(local) = stream.local_addr() else { return };
+        match &self.listener.tls {
+            None => self.serve_plain(stream, local).await,
+            Some(config) => {
+                let handshake = TlsAcceptor::from(config.clone()).accept(stream);
+                match tokio::time::timeout(self.listener.handshake_time, handshake).await {
+                    Ok(Ok(stream)) => self.serve_tls(stream, local).await,
+                    Ok(Err(_)) | Err(_) => count(&self.worker.books.tally.handshake_failed),
+                }
+            }
+        }
+    }
+
+    async fn serve_tls(self, stream: TlsStream<TcpStream>, local: SocketAddr) {
+        let session = stream.get_ref().1;
+        let h2 = session.alpn_protocol() == Some(b"h2");
+        let mut conn = self.conn(local, Scheme::Https);
+        conn.sni = session.server_name().map(|name| name.to_ascii_lowercase().into());
+        conn.client_cert = session.peer_certificates().and_then(|chain| Some(Arc::from(chain.first()?.as_ref())));
+        let transport = Transport::ServerTls(Box::new(stream));
+        let gate = Shared(Rc::new(self.gate(conn)));
+        if h2 {
+            http2::server::serve(transport, self.listener.http2, Rc::new(gate), self.ear).await;
+        } else {
+            http1::server::serve(Wire::new(transport), &self.listener.http1, &gate, self.ear).await;
+        }
+    }
+
+    /// HTTP/2 by prior knowledge is told from HTTP/1.1 by its first bytes (RFC 9113 §3.3).
+    async fn serve_plain(self, stream: TcpStream, local: SocketAddr) {
+        let gate = Shared(Rc::new(self.gate(self.conn(local, Scheme::Http))));
+        let mut wire = Wire::new(Transport::Tcp(stream));
+        match self.speaks_http2(&mut wire).await {
+            Some(true) => {
+                let io = Prefixed::new(wire.unread.freeze(), wire.io);
+                http2::server::serve(io, self.listener.http2, Rc::new(gate), self.ear).await;
+            }
+            Some(false) => http1::server::serve(wire, &self.listener.http1, &gate, self.ear).await,
+            None => {}
+        }
+    }
+
+    /// `None` when the caller left, said nothing in time, or we are closing.
+    async fn speaks_http2(&self, wire: &mut Wire) -> Option<bool> {
+        let mut dog = Watchdog::new(self.listener.http1.header_time);
+        poll_fn(|cx| {
+            loop {
+                let read = wire.unread.len().min(PREFACE.len());
+                if wire.unread[..read] != PREFACE[..read] {
+                    return Poll::Ready(Some(false));
+                }
+                if read == PREFACE.len() {
+                    return Poll::Ready(Some(true));
+                }
+                match wire.poll_fill(cx) {
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(_) => return Poll::Ready(None),
+                    Poll::Pending if read == 0 && self.ear.poll(cx) => return Poll::Ready(None),
+                    Poll::Pending => return dog.poll(cx).map(|()| None),
+                }
+            }
+        })
+        .await
+    }
+
+    fn conn(&self, local: SocketAddr, scheme: Scheme) -> ConnInfo {
+        let listener = self.listener.name.clone();
+        ConnInfo { listener, peer: self.peer, local, scheme, sni: None, client_cert: None }
+    }
+
+    fn gate(&self, conn: ConnInfo) -> Gate {
+        Gate {
+            worker: self.worker.clone(),
+            conn,
+            trusted_proxies: self.listener.trusted_proxies.clone(),
+            uri_limit: self.listener.uri_limit,
+            body_limit: self.listener.body_limit,
+        }
+    }
+}

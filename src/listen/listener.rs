@@ -1,0 +1,108 @@
+//! A listener as it runs, shared by the workers that accept on it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::model::Listener;
+use crate::http1::head::HeadLimits;
+use crate::limit::addresses::Addresses;
+use crate::tls::server::server_config;
+use crate::{http1, http2};
+
+/// Connections that may wait to be accepted: room for a burst while a worker is busy.
+const BACKLOG: i32 = 4096;
+
+pub struct ListenerLive {
+    pub name: Arc<str>,
+    /// As bound: a port 0 of the file is the system's choice here.
+    pub address: SocketAddr,
+    pub tls: Option<Arc<ServerConfig>>,
+    pub trusted_proxies: Arc<[IpNet]>,
+    pub addresses: Arc<Addresses>,
+    pub connections_per_address: u32,
+    pub handshake_time: Duration,
+    pub http1: http1::server::Settings,
+    pub http2: http2::server::Settings,
+    pub uri_limit: usize,
+    pub body_limit: u64,
+}
+
+impl ListenerLive {
+    /// Binds one socket per worker, all on one address, so that the system spreads connections without a lock.
+    /// Errors: the address cannot be had, or TLS settings that cannot be used.
+    pub fn open(listener: &Listener, workers: usize) -> io::Result<(Arc<ListenerLive>, Vec<TcpListener>)> {
+        let in_use = |error: io::Error| {
+            io::Error::new(error.kind(), format!("listener {}: {}: {error}", listener.name, listener.address))
+        };
+        let sockets = bind_all(listener.address, workers).map_err(in_use)?;
+        let address = sockets[0].local_addr()?;
+        let tls = listener.tls.as_ref().map(server_config).transpose();
+        let tls = tls.map_err(|error| io::Error::other(format!("listener {}: {error}", listener.name)))?;
+        let limits = &listener.limits;
+        let live = ListenerLive {
+            name: listener.name.clone(),
+            address,
+            tls,
+            trusted_proxies: listener.trusted_proxies.clone(),
+            addresses: Arc::default(),
+            connections_per_address: limits.connections_per_address,
+            handshake_time: limits.handshake_time,
+            http1: http1::server::Settings {
+                head: HeadLimits { block: limits.headers, count: limits.header_count, uri: limits.uri },
+                header_time: limits.header_time,
+                idle: limits.idle,
+            },
+            http2: http2::server::Settings {
+                streams: limits.streams,
+                header_list: u32::try_from(limits.headers).unwrap_or(u32::MAX),
+                header_count: limits.header_count,
+                header_time: limits.header_time,
+                idle: limits.idle,
+            },
+            uri_limit: limits.uri,
+            body_limit: limits.body,
+        };
+        Ok((Arc::new(live), sockets))
+    }
+}
+
+fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    // SO_REUSEPORT would share the port with a second gateway started by mistake: ask for it alone first.
+    drop(bind(address, false)?);
+    let first = bind(address, true)?;
+    let bound = first.local_addr()?;
+    let rest = (1..workers).map(|_| bind(bound, true));
+    std::iter::once(Ok(first)).chain(rest).collect()
+}
+
+fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_port_that_nobody_else_gets() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let sockets = bind_all(any, 3).unwrap();
+        let bound = sockets[0].local_addr().unwrap();
+        assert!(sockets.iter().all(|s| s.local_addr().unwrap() == bound));
+        assert_eq!(bind_all(bound, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

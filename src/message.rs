@@ -1,0 +1,130 @@
+//! A request as a listener hands it on, and the answer it gets back: the same for HTTP/1.1 and HTTP/2.
+//!
+//! Floor 0. `http::Request` is not used for the way in because its `Uri` forgets things that must be judged (a `#`, the
+//! exact bytes of the path).
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode, Version};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::body::Body;
+
+pub struct Inbound {
+    pub method: Method,
+    pub target: Target,
+    pub version: Version,
+    pub headers: HeaderMap,
+    pub body: Body,
+    /// Where 1xx answers of the agency go while the final one is awaited.
+    pub interim: Interim,
+    pub upgrade: Upgrade,
+}
+
+/// The request target (RFC 9112 §3.2; RFC 9113 §8.3.1), its bytes as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `/path?query`; over HTTP/2 with the `:authority`, when there was one.
+    Origin { path_and_query: Bytes, authority: Option<Bytes> },
+    /// `http://host/path?query`, which replaces `Host`.
+    Absolute { authority: Bytes, path_and_query: Bytes },
+    /// `OPTIONS *`
+    Asterisk,
+    /// `CONNECT host:port`
+    Authority,
+}
+
+/// What the caller wants to turn this exchange into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    No,
+    /// `Connection: upgrade` over HTTP/1.1; the protocol stands in `Upgrade`.
+    Http1,
+    /// Extended CONNECT over HTTP/2 (RFC 8441) with this `:protocol`.
+    ExtendedConnect(Bytes),
+}
+
+pub struct Outbound {
+    pub response: Response<Body>,
+    /// Set when the answer is a successful upgrade: bytes flow both ways after its head.
+    pub tunnel: Option<Tunnel>,
+    /// The connection must not be used again (broken framing, a refused body).
+    pub close: bool,
+}
+
+impl From<Response<Body>> for Outbound {
+    fn from(response: Response<Body>) -> Outbound {
+        Outbound { response, tunnel: None, close: false }
+    }
+}
+
+/// Bytes in order, both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+/// The agency's side of an upgraded exchange.
+pub struct Tunnel {
+    pub io: Box<dyn Duplex>,
+    /// The tunnel ends after this long without a byte either way.
+    pub idle: Duration,
+    /// Told how the tunnel ended; dropped with it.
+    pub guard: Box<dyn TunnelGuard>,
+}
+
+/// Counts what a tunnel carried.
+pub trait TunnelGuard {
+    /// Bytes from the caller, bytes to the caller.
+    fn carried(&mut self, up: u64, down: u64);
+}
+
+/// A queue of 1xx answers from the exchange to the listener, both within one task or one worker.
+#[derive(Clone, Default)]
+pub struct Interim(Option<Rc<RefCell<InterimQueue>>>);
+
+#[derive(Default)]
+pub struct InterimQueue {
+    heads: VecDeque<(StatusCode, HeaderMap)>,
+    waker: Option<Waker>,
+}
+
+/// More than this many unsent 1xx answers are dropped: an agency must not fill our memory with them.
+const INTERIM_QUEUE: usize = 8;
+
+impl Interim {
+    /// For callers that cannot read 1xx (HTTP/1.0): whatever is sent is dropped (RFC 9110 §15.2).
+    pub const fn none() -> Interim {
+        Interim(None)
+    }
+
+    pub fn queue() -> Interim {
+        Interim(Some(Rc::default()))
+    }
+
+    pub fn send(&self, status: StatusCode, headers: HeaderMap) {
+        if let Some(queue) = &self.0 {
+            let mut queue = queue.borrow_mut();
+            if queue.heads.len() < INTERIM_QUEUE {
+                queue.heads.push_back((status, headers));
+            }
+            if let Some(waker) = queue.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    pub fn take(&self) -> Option<(StatusCode, HeaderMap)> {
+        self.0.as_ref()?.borrow_mut().heads.pop_front()
+    }
+
+    /// The waker to call at the next [`send`](Interim::send).
+    pub fn notify(&self, waker: &Waker) {
+        if let Some(queue) = &self.0 {
+            queue.borrow_mut().waker = Some(waker.clone());
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The access log: one JSON line a request, captured on the data path and written by a thread of its own.
+//!
+//! Only the fields of [`Line`] exist: no path, no query, no header, no address, no claim. A log that cannot keep up loses
+//! lines, counted in `darvazeh_access_log_dropped_total`, and never slows a request.
+
+use std::cell::{Cell, RefCell};
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::names::{Names, RouteName, StatId};
+use super::tally::Tally;
+use crate::config::model::AccessLog;
+use crate::words::{Code, Level, METHODS, RequestId};
+
+/// Lines a worker gathers before it hands them over; the worker's tick hands over what is there.
+const BATCH: usize = 128;
+/// Batches on their way to the writer, from all workers.
+const QUEUE: usize = 256;
+
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub at: SystemTime,
+    pub stat: StatId,
+    pub request_id: RequestId,
+    pub method: u8,
+    pub status: u16,
+    pub code: Option<Code>,
+    pub level: Level,
+    pub subject: Option<Arc<str>>,
+    pub took: Duration,
+    pub upstream: Option<Duration>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub cut: bool,
+}
+
+/// One worker's end of the log.
+pub struct LogBuffer {
+    lines: RefCell<Vec<Line>>,
+    sender: Option<SyncSender<Vec<Line>>>,
+    on: Cell<bool>,
+}
+
+impl LogBuffer {
+    pub fn off() -> LogBuffer {
+        LogBuffer { lines: RefCell::default(), sender: None, on: Cell::new(false) }
+    }
+
+    pub fn new(sender: SyncSender<Vec<Line>>) -> LogBuffer {
+        LogBuffer { lines: RefCell::default(), sender: Some(sender), on: Cell::new(true) }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.on.get()
+    }
+
+    pub fn push(&self, line: Line, tally: &Tally) {
+        let mut lines = self.lines.borrow_mut();
+        lines.push(line);
+        if lines.len() >= BATCH {
+            let batch = std::mem::replace(&mut *lines, Vec::with_capacity(BATCH));
+            drop(lines);
+            self.send(batch, tally);
+        }
+    }
+
+    /// Hands over what is there: the worker's tick, and its end.
+    pub fn flush(&self, tally: &Tally) {
+        let batch = std::mem::take(&mut *self.lines.borrow_mut());
+        if !batch.is_empty() {
+            self.send(batch, tally);
+        }
+    }
+
+    fn send(&self, batch: Vec<Line>, tally: &Tally) {
+        let Some(sender) = &self.sender else { return };
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch) {
+            tally.log_dropped.set(tally.log_dropped.get() + batch.len() as u64);
+        }
+    }
+}
+
+/// The writer's thread. It ends once every [`LogBuffer`] is gone and all lines are written.
+pub struct Writer {
+    pub sender: SyncSender<Vec<Line>>,
+    pub thread: std::thread::JoinHandle<()>,
+}
+
+/// Starts the writer; `None` when the log is off. Errors: the file cannot be opened.
+pub fn start(to: &AccessLog, names: Arc<Names>) -> io::Result<Option<Writer>> {
+    let out: Box<dyn Write + Send> = match to {
+        AccessLog::Off => return Ok(None),
+        AccessLog::Stdout => Box::new(io::stdout()),
+        AccessLog::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+    };
+    let (sender, receiver) = sync_channel(QUEUE);
+    let thread = std::thread::Builder::new()
+        .name("access-log".into())
+        .spawn(move || write_all(&receiver, BufWriter::with_capacity(64 * 1024, out), &names))?;
+    Ok(Some(Writer { sender, thread }))
+}
+
+fn write_all(receiver: &Receiver<Vec<Line>>, mut out: impl Write, names: &Names) {
+    let mut text = Vec::with_capacity(64 * 1024);
+    let mut day = Day::default();
+    let mut known: Option<(StatId, RouteName)> = None;
+    while let Ok(batch) = receiver.recv() {
+        for line in &batch {
+            if known.as_ref().is_none_or(|(id, _)| *id != line.stat) {
+                known = names.name(line.stat).map(|name| (line.stat, name));
+            }
+            if let Some((_, name)) = &known {
+                format(&mut text, line, name, &mut day);
+            }
+        }
+        // A log that cannot be written must not end the gateway: the lines are lost, as a full disk loses them.
+        let _ = out.write_all(&text).and_then(|()| out.flush());
+        text.clear();
+    }
+}
+
+fn format(out: &mut Vec<u8>, line: &Line, name: &RouteName, day: &mut Day) {
+    out.extend_from_slice(b"{\"time\":\"");
+    day.write(out, line.at);
+    out.extend_from_slice(b"\",\"request_id\":\"");
+    out.extend_from_slice(line.request_id.as_bytes());
+    out.extend_from_slice(b"\",\"method\":\"");
+    out.extend_from_slice(METHODS[usize::from(line.method)].as_bytes());
+    out.extend_from_slice(b"\",\"route\":");
+    json_string(out, &name.route);
+    out.extend_from_slice(b",\"agency\":");
+    json_string(out, &name.agency);
+    number(out, ",\"status\":", u64::from(line.status));
+    out.extend_from_slice(b",\"code\":");
+    match line.code {
+        Some(code) => json_string(out, code.as_str()),
+        None => out.extend_from_slice(b"null"),
+    }
+    number(out, ",\"level\":", u64::from(line.level.number()));
+    if let Some(subject) = &line.subject {
+        out.extend_from_slice(b",\"subject\":");
+        json_string(out, subject);
+    }
+    number(out, ",\"duration_us\":", micros(line.took));
+    if let Some(upstream) = line.upstream {
+        number(out, ",\"upstream_us\":", micros(upstream));
+    }
+    number(out, ",\"bytes_in\":", line.bytes_in);
+    number(out, ",\"bytes_out\":", line.bytes_out);
+    if line.cut {
+        out.extend_from_slice(b",\"cut\":true");
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn number(out: &mut Vec<u8>, key: &str, value: u64) {
+    out.extend_from_slice(key.as_bytes());
+    let _ = write!(out, "{value}");
+}
+
+/// Names are configuration, but a quote in one must not break the line.
+fn json_string(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        let _ = serde_json::to_writer(out, text);
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds; the part up to the second is formatted once a second.
+#[derive(Default)]
+struct Day {
+    second: u64,
+    text: String,
+}
+
+impl Day {
+    fn write(&mut self, out: &mut Vec<u8>, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.second != since.as_secs() || self.text.is_empty() {
+            self.second = since.as_secs();
+            self.text = date_and_time(self.second);
+        }
+        let _ = write!(out, "{}.{:03}Z", self.text, since.subsec_millis());
+    }
+}
+
+/// `2026-11-24T10:00:00` from seconds since 1970 (proleptic Gregorian calendar, days counted from 0000-03-01).
+fn date_and_time(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_become_dates() {
+        assert_eq!(date_and_time(0), "1970-01-01T00:00:00");
+        assert_eq!(date_and_time(951_782_400), "2000-02-29T00:00:00");
+        assert_eq!(date_and_time(1_795_514_400), "2026-11-24T10:00:00");
+        assert_eq!(date_and_time(4_107_542_399), "2100-02-28T23:59:59");
+    }
+
+    #[test]
+    fn a_line_is_json_with_the_listed_fields_only() {
+        let line = Line {
+            at: UNIX_EPOCH + Duration::from_millis(1_500),
+            stat: StatId(1),
+            request_id: RequestId::from_bits(7),
+            method: 0,
+            status: 401,
+            code: Some(Code::TokenMissing),
+            level: Level::TWO,
+            subject: Some("1.abc".into()),
+            took: Duration::from_micros(42),
+            upstream: None,
+            bytes_in: 1,
+            bytes_out: 2,
+            cut: false,
+        };
+        let mut out = Vec::new();
+        let name = RouteName { route: "a\"b".into(), agency: "x".into() };
+        format(&mut out, &line, &name, &mut Day::default());
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(value["time"], "1970-01-01T00:00:01.500Z");
+        assert_eq!((&value["route"], &value["code"]), (&"a\"b".into(), &"token_missing".into()));
+        assert_eq!(value.as_object().unwrap().len(), 12);
+    }
+}

@@ -1,0 +1,100 @@
+//! The record of one request: opened when it arrived, closed at the end of its answer or when the caller left.
+//!
+//! Closing is `Drop`: whatever happens to a request, it is counted once and logged once.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::access_log::{Line, LogBuffer};
+use super::names::StatId;
+use super::tally::{Outcome, Tally};
+use crate::words::{Code, Level, RequestId};
+
+/// Where a worker's records go.
+#[derive(Clone)]
+pub struct Books {
+    pub tally: Rc<Tally>,
+    pub log: Rc<LogBuffer>,
+}
+
+pub struct Record {
+    books: Books,
+    begun: Instant,
+    stat: StatId,
+    method: u8,
+    pub request_id: RequestId,
+    pub status: u16,
+    pub code: Option<Code>,
+    pub level: Level,
+    /// The caller as the agency knows it: never `sub`.
+    pub subject: Option<Arc<str>>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub upstream: Option<Duration>,
+    /// The answer did not reach its end.
+    pub cut: bool,
+}
+
+impl Record {
+    pub fn begin(books: &Books, stat: StatId, method: usize, request_id: RequestId, begun: Instant) -> Record {
+        books.tally.began(stat);
+        Record {
+            books: books.clone(),
+            begun,
+            stat,
+            method: method as u8,
+            request_id,
+            status: 0,
+            code: None,
+            level: Level::NONE,
+            subject: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            upstream: None,
+            cut: false,
+        }
+    }
+
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    pub fn stat(&self) -> StatId {
+        self.stat
+    }
+}
+
+/// The status of a request whose caller left before there was an answer (as NGINX counts it).
+const CLIENT_CLOSED: u16 = 499;
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        if self.status == 0 {
+            self.status = CLIENT_CLOSED;
+            self.cut = true;
+        }
+        let outcome = Outcome { method: self.method, status: self.status, code: self.code };
+        self.books.tally.ended(self.stat, outcome, took);
+        if !self.books.log.is_on() {
+            return;
+        }
+        let line = Line {
+            at: SystemTime::now(),
+            stat: self.stat,
+            request_id: self.request_id,
+            method: self.method,
+            status: self.status,
+            code: self.code,
+            level: self.level,
+            subject: self.subject.take(),
+            took,
+            upstream: self.upstream,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            cut: self.cut,
+        };
+        self.books.log.push(line, &self.books.tally);
+    }
+}

@@ -1,0 +1,180 @@
+//! One worker's counters. Plain cells: only the worker writes, and it makes the report itself when asked.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use super::names::StatId;
+use crate::words::Code;
+
+/// Upper bounds of the histograms' buckets, in seconds; one more holds the rest.
+pub const BUCKETS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const BUCKET_NANOS: [u64; 15] = {
+    let mut nanos = [0; 15];
+    let mut i = 0;
+    while i < 15 {
+        nanos[i] = (BUCKETS[i] * 1e9) as u64;
+        i += 1;
+    }
+    nanos
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    pub counts: [u64; BUCKETS.len() + 1],
+    pub sum_nanos: u64,
+}
+
+impl Histogram {
+    pub fn observe(&mut self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BUCKET_NANOS.partition_point(|bound| *bound < nanos);
+        self.counts[bucket] += 1;
+        self.sum_nanos = self.sum_nanos.saturating_add(nanos);
+    }
+
+    pub fn add(&mut self, other: &Histogram) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            *mine += theirs;
+        }
+        self.sum_nanos = self.sum_nanos.saturating_add(other.sum_nanos);
+    }
+}
+
+/// What `requests_total` tells apart within a route: all from closed sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Outcome {
+    /// Index in [`crate::words::METHODS`].
+    pub method: u8,
+    pub status: u16,
+    /// Set when the gateway answered by itself.
+    pub code: Option<Code>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RouteTally {
+    /// A route sees a handful of outcomes: a list is found faster than a hash.
+    pub requests: Vec<(Outcome, u64)>,
+    /// What `auth_decisions_total` tells apart; `None` is "admitted".
+    pub decisions: Vec<(Option<Code>, u64)>,
+    pub duration: Histogram,
+    pub in_flight: u64,
+}
+
+#[derive(Default)]
+pub struct Tally {
+    routes: RefCell<Vec<Option<Box<RouteTally>>>>,
+    agencies: RefCell<Vec<(StatAgency, Histogram)>>,
+    pub log_dropped: Cell<u64>,
+    pub tunnels: Cell<u64>,
+    pub accept_refused: Cell<u64>,
+    pub handshake_failed: Cell<u64>,
+}
+
+/// An agency's name, by address: agencies are few and their names are shared by all snapshots that have them.
+type StatAgency = std::sync::Arc<str>;
+
+/// A copy of a worker's counters.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub routes: Vec<(StatId, RouteTally)>,
+    pub agencies: Vec<(StatAgency, Histogram)>,
+    pub log_dropped: u64,
+    pub tunnels: u64,
+    pub accept_refused: u64,
+    pub handshake_failed: u64,
+}
+
+impl Tally {
+    pub fn with_route<T>(&self, id: StatId, count: impl FnOnce(&mut RouteTally) -> T) -> T {
+        let mut routes = self.routes.borrow_mut();
+        let at = id.0 as usize;
+        if routes.len() <= at {
+            routes.resize(at + 1, None);
+        }
+        count(routes[at].get_or_insert_default())
+    }
+
+    pub fn decided(&self, id: StatId, decision: Option<Code>) {
+        self.with_route(id, |route| bump(&mut route.decisions, decision));
+    }
+
+    pub fn began(&self, id: StatId) {
+        self.with_route(id, |route| route.in_flight += 1);
+    }
+
+    pub fn ended(&self, id: StatId, outcome: Outcome, took: Duration) {
+        self.with_route(id, |route| {
+            route.in_flight = route.in_flight.saturating_sub(1);
+            bump(&mut route.requests, outcome);
+            route.duration.observe(took);
+        });
+    }
+
+    /// An agency answered, or failed to, after this long.
+    pub fn upstream(&self, agency: &StatAgency, took: Duration) {
+        let mut agencies = self.agencies.borrow_mut();
+        match agencies.iter_mut().find(|(name, _)| std::sync::Arc::ptr_eq(name, agency) || name == agency) {
+            Some((_, histogram)) => histogram.observe(took),
+            None => {
+                let mut histogram = Histogram::default();
+                histogram.observe(took);
+                agencies.push((agency.clone(), histogram));
+            }
+        }
+    }
+
+    pub fn report(&self) -> Report {
+        let routes = self.routes.borrow();
+        let seen = routes.iter().enumerate().filter_map(|(id, route)| Some((id, route.as_deref()?)));
+        Report {
+            routes: seen.map(|(id, route)| (StatId(id as u32), route.clone())).collect(),
+            agencies: self.agencies.borrow().clone(),
+            log_dropped: self.log_dropped.get(),
+            tunnels: self.tunnels.get(),
+            accept_refused: self.accept_refused.get(),
+            handshake_failed: self.handshake_failed.get(),
+        }
+    }
+}
+
+fn bump<K: PartialEq>(list: &mut Vec<(K, u64)>, key: K) {
+    match list.iter_mut().find(|(k, _)| *k == key) {
+        Some((_, count)) => *count += 1,
+        None => list.push((key, 1)),
+    }
+}
+
+/// Adds to a [`Cell`] counter.
+pub fn count(cell: &Cell<u64>) {
+    cell.set(cell.get() + 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_falls_into_the_first_bucket_that_holds_it() {
+        let mut histogram = Histogram::default();
+        histogram.observe(Duration::from_micros(500));
+        histogram.observe(Duration::from_micros(501));
+        histogram.observe(Duration::from_secs(31));
+        assert_eq!(histogram.counts[0], 1);
+        assert_eq!(histogram.counts[1], 1);
+        assert_eq!(histogram.counts[BUCKETS.len()], 1);
+        assert_eq!(histogram.sum_nanos, 31_001_001_000);
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_it_ended() {
+        let tally = Tally::default();
+        let outcome = Outcome { method: 0, status: 200, code: None };
+        tally.began(StatId(3));
+        tally.began(StatId(3));
+        tally.ended(StatId(3), outcome, Duration::ZERO);
+        let report = tally.report();
+        let (id, route) = &report.routes[0];
+        assert_eq!((*id, route.in_flight, &route.requests), (StatId(3), 1, &vec![(outcome, 1)]));
+    }
+}

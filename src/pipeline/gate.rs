@@ -1,0 +1,70 @@
+//! Where a connection meets the pipeline: what its requests have in common, and the net under a panic.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Method};
+use ipnet::IpNet;
+
+use super::handle::{handle, refuse_unread};
+use super::refusal::Refusal;
+use super::worker::Worker;
+use crate::http1::head::HeadFault;
+use crate::http1::server::Service;
+use crate::message::{Inbound, Outbound};
+use crate::words::ConnInfo;
+
+/// One connection's way in.
+pub struct Gate {
+    pub worker: Rc<Worker>,
+    pub conn: ConnInfo,
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Bytes of a request target, and of a body where the route says nothing.
+    pub uri_limit: usize,
+    pub body_limit: u64,
+}
+
+/// A gate is shared by the requests of its connection.
+pub struct Shared(pub Rc<Gate>);
+
+impl Service for Shared {
+    fn call(&self, inbound: Inbound) -> Pin<Box<dyn Future<Output = Outbound>>> {
+        let gate = self.0.clone();
+        Box::pin(Caught { gate: gate.clone(), request: Box::pin(handle(gate, inbound)) })
+    }
+
+    fn refuse(&self, fault: HeadFault) -> Outbound {
+        refuse_unread(&self.0, Refusal::Head(fault))
+    }
+
+    fn timed_out(&self) -> Outbound {
+        refuse_unread(&self.0, Refusal::HeadTimeout)
+    }
+}
+
+/// One request's panic is that request's 500, not everybody's outage.
+struct Caught<F> {
+    gate: Rc<Gate>,
+    request: Pin<Box<F>>,
+}
+
+impl<F: Future<Output = Outbound>> Future for Caught<F> {
+    type Output = Outbound;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outbound> {
+        // Sound: a request that panicked is never polled again, and what it shared with others are counters.
+        match catch_unwind(AssertUnwindSafe(|| self.request.as_mut().poll(cx))) {
+            Ok(polled) => polled,
+            Err(_) => Poll::Ready(refuse_unread(&self.gate, Refusal::Internal)),
+        }
+    }
+}
+
+/// What is known of a request that could not be read.
+pub(super) fn nothing_known() -> (Method, HeaderMap) {
+    (Method::GET, HeaderMap::new())
+}

@@ -1,0 +1,235 @@
+//! THE file: every step of a request in order, top to bottom, with no logic of its own.
+//!
+//! Each step hands the next a value that could not exist had the step been skipped: forwarding takes a `Permit`, and only
+//! `auth` makes one. Every refusal, from whichever step, is answered in one place.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::{HeaderMap, Method};
+use http_body::Body as _;
+
+use super::gate::{Gate, nothing_known};
+use super::own;
+use super::refusal::Refusal;
+use super::respond::{self, Asked};
+use super::worker::View;
+use crate::answer::X_REQUEST_ID;
+use crate::answer::cors::Preflight;
+use crate::auth::{self, Permit};
+use crate::chance;
+use crate::config::model::RateBy;
+use crate::forward::{self, prepare};
+use crate::intake::arrived::{Payload, Remains};
+use crate::intake::{Arrived, Rejected};
+use crate::limit::body::{Counter, limited};
+use crate::live::RouteLive;
+use crate::live::snapshot::RouteRate;
+use crate::message::{Inbound, Outbound};
+use crate::observe::{Record, StatId};
+use crate::route::Found;
+use crate::words::{RequestId, method_index};
+
+/// Answers one request. Cancel: the exchange with the agency is broken off, and the record closes as "the caller left".
+pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
+    let begun = Instant::now();
+    // ONE snapshot for the whole request, however long it takes.
+    let view = gate.worker.view();
+
+    // 400, 414: what cannot be looked at.
+    let (mut arrived, payload) = match Arrived::parse(&gate.conn, &gate.trusted_proxies, gate.uri_limit, inbound) {
+        Ok(arrived) => arrived,
+        Err(remains) => return turn_away(&gate, &view, *remains, begun),
+    };
+    let begin = |stat| {
+        let books = &gate.worker.books;
+        Record::begin(books, stat, method_index(&arrived.method), arrived.request_id, begun)
+    };
+    if let Some(response) = own::answer(&arrived, &view.snapshot) {
+        let mut record = begin(StatId::UNROUTED);
+        record.status = response.status().as_u16();
+        record.bytes_out = response.body().size_hint().lower();
+        return response.into();
+    }
+
+    // 404, 405: which route.
+    let route = match find(&gate, &view, &arrived) {
+        Ok(Met::Route(route)) => route,
+        Ok(Met::Preflight(route)) => {
+            let mut record = begin(route.stat);
+            return answer_preflight(route, &arrived, &mut record);
+        }
+        Err(refusal) => {
+            let refusal = too_large_first(refusal, &payload, gate.body_limit);
+            let record = begin(StatId::UNROUTED);
+            return respond::refuse(&refusal, &asked(&gate, &view, None, &arrived.method, &arrived.headers), record);
+        }
+    };
+    let mut record = begin(route.stat);
+    match pass(&gate, &view, route, &mut arrived, payload, &mut record).await {
+        Ok((reply, bytes_in, headers)) => {
+            let asked = asked(&gate, &view, Some(route), &arrived.method, &headers);
+            respond::relay(reply, &asked, record, bytes_in, route.way.timeouts.idle)
+        }
+        Err(refusal) => {
+            let asked = asked(&gate, &view, Some(route), &arrived.method, &arrived.headers);
+            respond::refuse(&refusal, &asked, record)
+        }
+    }
+}
+
+/// From a route to the agency's reply. On refusal the request's fields are back in `arrived`.
+async fn pass(
+    gate: &Gate,
+    view: &View,
+    route: &RouteLive,
+    arrived: &mut Arrived,
+    payload: Payload,
+    record: &mut Record,
+) -> Result<(forward::Reply, Counter, HeaderMap), Refusal> {
+    let worker = &gate.worker;
+    let pools = view.agency(route.agency);
+
+    // 413: a body known to be too large; one that turns out to be is cut as it passes.
+    let bytes_in = Counter::default();
+    let limit = route.body_limit.unwrap_or(gate.body_limit);
+    let body = limited(payload.body, limit, &bytes_in).map_err(|_| Refusal::BodyTooLarge)?;
+
+    // 429: the cheap limits come before any cryptography.
+    take_early(route.rate.as_deref(), arrived)?;
+
+    // 400, 401, 403, 503: who asks, and how strongly.
+    let query = arrived.query.as_deref();
+    let admitted = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
+    let books = &worker.books;
+    books.tally.decided(record.stat(), admitted.as_ref().err().map(auth::Denied::code));
+    let permit = admitted.map_err(Refusal::Denied)?;
+    record.level = permit.level();
+    record.subject = view.snapshot.signer.pairwise(&permit, &pools.agency.name);
+
+    // 429: the limits by who asks.
+    take_late(route.rate.as_deref(), &permit)?;
+
+    // 502, 503, 504: the agency.
+    let now = worker.clock.now();
+    let signer = &view.snapshot.signer;
+    let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
+    let prepared = prepared.map_err(Refusal::Forward)?;
+    let sent = Instant::now();
+    let reply = forward::deliver(pools, &prepared, body, &payload.interim).await;
+    let took = sent.elapsed();
+    books.tally.upstream(&pools.agency.name, took);
+    record.upstream = Some(took);
+    record.bytes_in = bytes_in.get();
+    let headers = prepared.into_headers();
+    match reply {
+        Ok(reply) => Ok((reply, bytes_in, headers)),
+        Err(failure) => {
+            arrived.headers = headers;
+            Err(Refusal::Forward(failure))
+        }
+    }
+}
+
+enum Met<'a> {
+    Route(&'a RouteLive),
+    /// A browser asks before it asks (CORS), and the route it means answers such questions.
+    Preflight(&'a RouteLive),
+}
+
+fn find<'a>(gate: &Gate, view: &'a View, arrived: &Arrived) -> Result<Met<'a>, Refusal> {
+    let snapshot = &view.snapshot;
+    let look = |method: &Method| {
+        snapshot.table.find(&gate.conn.listener, arrived.authority.name(), &arrived.path, method)
+    };
+    if let Some(preflight) = Preflight::of(&arrived.method, &arrived.headers)
+        && let Found::Route(id) = look(&preflight.method)
+        && snapshot.route(id).cors.is_some()
+    {
+        return Ok(Met::Preflight(snapshot.route(id)));
+    }
+    match look(&arrived.method) {
+        Found::Route(id) => Ok(Met::Route(snapshot.route(id))),
+        Found::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
+        Found::Unknown => Err(Refusal::RouteUnknown),
+    }
+}
+
+fn answer_preflight(route: &RouteLive, arrived: &Arrived, record: &mut Record) -> Outbound {
+    let mut response = route.cors.as_ref().map(|cors| cors.answer_preflight(&arrived.headers)).unwrap_or_default();
+    if let Ok(id) = http::HeaderValue::from_bytes(arrived.request_id.as_bytes()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    record.status = response.status().as_u16();
+    response.into()
+}
+
+fn take_early(rate: Option<&RouteRate>, arrived: &Arrived) -> Result<(), Refusal> {
+    let Some(rate) = rate else { return Ok(()) };
+    let key = match rate.by {
+        RateBy::Address => rate.limiter.key_for_address(arrived.client),
+        RateBy::Route => rate.limiter.key(()),
+        RateBy::Subject | RateBy::Client => return Ok(()),
+    };
+    take(rate, key)
+}
+
+fn take_late(rate: Option<&RouteRate>, permit: &Permit) -> Result<(), Refusal> {
+    let (Some(rate), Some(token)) = (rate, permit.token()) else { return Ok(()) };
+    match rate.by {
+        RateBy::Subject => take(rate, rate.limiter.key(token.subject_key)),
+        // A token that names no client shares one budget with all such tokens.
+        RateBy::Client => take(rate, rate.limiter.key(token.client_key)),
+        RateBy::Address | RateBy::Route => Ok(()),
+    }
+}
+
+fn take(rate: &RouteRate, key: u64) -> Result<(), Refusal> {
+    match rate.limiter.check(key, Instant::now()) {
+        Ok(_) => Ok(()),
+        Err(limited) => Err(Refusal::RateLimited(limited.retry_after)),
+    }
+}
+
+/// Size comes before path and route in the order of refusals (contract section 5).
+fn too_large_first(refusal: Refusal, payload: &Payload, limit: u64) -> Refusal {
+    if payload.body.size_hint().lower() > limit { Refusal::BodyTooLarge } else { refusal }
+}
+
+fn asked<'a>(
+    gate: &'a Gate,
+    view: &'a View,
+    route: Option<&'a RouteLive>,
+    method: &'a Method,
+    headers: &'a HeaderMap,
+) -> Asked<'a> {
+    Asked {
+        method,
+        headers,
+        scheme: gate.conn.scheme,
+        realm: &gate.conn.listener,
+        requirement: route.map(|route| &*route.requirement),
+        cors: route.and_then(|route| route.cors.as_deref()),
+        contact: &view.snapshot.config.contact,
+    }
+}
+
+/// A request that cannot be looked at.
+fn turn_away(gate: &Gate, view: &View, remains: Remains, begun: Instant) -> Outbound {
+    let Remains { method, headers, request_id, why, announced } = remains;
+    let record = Record::begin(&gate.worker.books, StatId::UNROUTED, method_index(&method), request_id, begun);
+    let refusal = match why {
+        Rejected::PathAmbiguous(_) | Rejected::MethodNotAllowed if announced > gate.body_limit => Refusal::BodyTooLarge,
+        why => Refusal::Rejected(why),
+    };
+    respond::refuse(&refusal, &asked(gate, view, None, &method, &headers), record)
+}
+
+/// A request that could not even be read: nothing is known of it.
+pub(super) fn refuse_unread(gate: &Gate, refusal: Refusal) -> Outbound {
+    let (method, headers) = nothing_known();
+    let view = gate.worker.view();
+    let id = RequestId::from_bits(chance::bits());
+    let record = Record::begin(&gate.worker.books, StatId::UNROUTED, method_index(&method), id, Instant::now());
+    respond::refuse(&refusal, &asked(gate, &view, None, &method, &headers), record)
+}

@@ -1,0 +1,250 @@
+//! Every reason the gateway answers by itself, and in one table what each becomes: code, challenge, fields, closing.
+
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::auth::{Denied, Requirement};
+use crate::forward::Failure;
+use crate::forward::headers::PSEUDONYM;
+use crate::http1::head::HeadFault;
+use crate::intake::Rejected;
+use crate::words::Code;
+
+#[derive(Debug)]
+pub enum Refusal {
+    /// A head that is not HTTP, or over a bound.
+    Head(HeadFault),
+    /// A head that did not come in time.
+    HeadTimeout,
+    /// A request that cannot be looked at.
+    Rejected(Rejected),
+    RouteUnknown,
+    /// The methods that would do, for `Allow`.
+    MethodNotAllowed(HeaderValue),
+    BodyTooLarge,
+    Denied(Denied),
+    /// The next request would be allowed after this long.
+    RateLimited(Duration),
+    Forward(Failure),
+    /// A panic of ours.
+    Internal,
+}
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// CONNECT and TRACE are no route's; these may be (HP-3).
+const ANY_METHOD: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+/// Keys come within seconds of the SSO's return; an endpoint, after its next probe.
+const RETRY_SOON: HeaderValue = HeaderValue::from_static("5");
+
+impl Refusal {
+    pub fn code(&self) -> Code {
+        match self {
+            Refusal::Head(HeadFault::Malformed(_)) => Code::RequestMalformed,
+            Refusal::Head(HeadFault::TooLarge) => Code::HeadersTooLarge,
+            Refusal::Head(HeadFault::UriTooLong) => Code::UriTooLong,
+            Refusal::Head(HeadFault::Version) => Code::VersionUnsupported,
+            Refusal::Head(HeadFault::Expectation) => Code::ExpectationFailed,
+            Refusal::HeadTimeout => Code::RequestTimeout,
+            Refusal::Rejected(Rejected::Malformed(_)) => Code::RequestMalformed,
+            Refusal::Rejected(Rejected::UriTooLong) => Code::UriTooLong,
+            Refusal::Rejected(Rejected::PathAmbiguous(_)) => Code::PathAmbiguous,
+            Refusal::Rejected(Rejected::MethodNotAllowed) => Code::MethodNotAllowed,
+            Refusal::Rejected(Rejected::Expectation) => Code::ExpectationFailed,
+            Refusal::RouteUnknown => Code::RouteUnknown,
+            Refusal::MethodNotAllowed(_) => Code::MethodNotAllowed,
+            Refusal::BodyTooLarge => Code::BodyTooLarge,
+            Refusal::Denied(denied) => denied.code(),
+            Refusal::RateLimited(_) => Code::RateLimited,
+            Refusal::Forward(failure) => failure.code(),
+            Refusal::Internal => Code::InternalError,
+        }
+    }
+
+    /// More than the code says, for the developer. Fixed text.
+    pub fn detail(&self) -> Option<&'static str> {
+        match self {
+            Refusal::Head(HeadFault::Malformed(why))
+            | Refusal::Rejected(Rejected::Malformed(why) | Rejected::PathAmbiguous(why)) => Some(why),
+            Refusal::Denied(
+                Denied::TokenInvalid { description } | Denied::CredentialsMalformed { description },
+            ) => Some(description),
+            Refusal::Forward(failure) => failure.detail(),
+            _ => None,
+        }
+    }
+
+    /// The connection must not carry another request: where its bytes end is in doubt, or they are not wanted.
+    pub fn closes(&self) -> bool {
+        match self {
+            Refusal::Head(_) | Refusal::HeadTimeout | Refusal::Internal => true,
+            Refusal::Rejected(rejected) => matches!(rejected, Rejected::Malformed(_)),
+            Refusal::Forward(Failure::RequestBody(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// The fields that this reason adds to its answer. `realm`: the listener's name.
+    pub fn add_fields(&self, realm: &str, requirement: Option<&Requirement>, headers: &mut HeaderMap) {
+        match self {
+            Refusal::MethodNotAllowed(allow) => {
+                headers.insert(header::ALLOW, allow.clone());
+            }
+            Refusal::Rejected(Rejected::MethodNotAllowed) => {
+                headers.insert(header::ALLOW, ANY_METHOD);
+            }
+            Refusal::Denied(denied) => deny(*denied, realm, requirement, headers),
+            Refusal::RateLimited(after) => {
+                let seconds = after.as_millis().div_ceil(1000).max(1);
+                headers.insert(header::RETRY_AFTER, u64::try_from(seconds).unwrap_or(u64::MAX).into());
+            }
+            Refusal::Forward(failure) => {
+                if let Some(error) = failure.proxy_status() {
+                    let value = HeaderValue::from_str(&format!("{PSEUDONYM}; error={error}"));
+                    headers.insert(PROXY_STATUS, value.unwrap_or(HeaderValue::from_static(PSEUDONYM)));
+                }
+                if *failure == Failure::NoEndpoint {
+                    headers.insert(header::RETRY_AFTER, RETRY_SOON);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The challenges of RFC 6750 §3 and RFC 9470 §3.
+fn deny(denied: Denied, realm: &str, requirement: Option<&Requirement>, headers: &mut HeaderMap) {
+    let mut challenge = Challenge::new(realm);
+    match denied {
+        // BE-1: who sent nothing did nothing wrong.
+        Denied::TokenMissing => {}
+        Denied::CredentialsMalformed { description } => challenge.error("invalid_request", description),
+        Denied::TokenInvalid { description } => challenge.error("invalid_token", description),
+        Denied::LevelTooLow { .. } => {
+            challenge.error("insufficient_user_authentication", "A higher authentication level is required");
+            challenge.parameter("acr_values", requirement.map_or("", |r| &r.acr_values));
+        }
+        Denied::AuthenticationTooOld => {
+            challenge.error("insufficient_user_authentication", "More recent authentication is required");
+            let seconds = requirement.and_then(|r| r.max_age).unwrap_or_default().as_secs();
+            challenge.parameter("max_age", &seconds.to_string());
+        }
+        Denied::ScopeMissing => {
+            challenge.error("insufficient_scope", "The token lacks a scope that is required");
+            challenge.parameter("scope", requirement.map_or("", |r| &r.scope));
+        }
+        Denied::KeysUnavailable => {
+            headers.insert(header::RETRY_AFTER, RETRY_SOON);
+            return;
+        }
+    }
+    headers.insert(header::WWW_AUTHENTICATE, challenge.value());
+}
+
+/// `Bearer realm="…", error="…", …`; values as quoted strings (RFC 9110 §11.2).
+struct Challenge(Vec<u8>);
+
+impl Challenge {
+    fn new(realm: &str) -> Challenge {
+        let mut challenge = Challenge(Vec::with_capacity(256));
+        challenge.0.extend_from_slice(b"Bearer ");
+        challenge.quoted("realm", realm);
+        challenge
+    }
+
+    fn error(&mut self, error: &str, description: &str) {
+        self.parameter("error", error);
+        self.parameter("error_description", description);
+    }
+
+    fn parameter(&mut self, name: &str, value: &str) {
+        self.0.extend_from_slice(b", ");
+        self.quoted(name, value);
+    }
+
+    fn quoted(&mut self, name: &str, value: &str) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"=\"");
+        for byte in value.bytes() {
+            if matches!(byte, b'"' | b'\\') {
+                self.0.push(b'\\');
+            }
+            self.0.push(byte);
+        }
+        self.0.push(b'"');
+    }
+
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(self.0)).unwrap_or(HeaderValue::from_static("Bearer"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::Level;
+
+    fn challenge(denied: Denied) -> String {
+        let requirement = Requirement {
+            level: Level::TWO,
+            issuer: None,
+            scopes: vec!["a.read".into(), "b.read".into()],
+            max_age: Some(Duration::from_secs(900)),
+            acr_values: "urn:l:2 urn:l:3".into(),
+            scope: "a.read b.read".into(),
+        };
+        let mut headers = HeaderMap::new();
+        Refusal::Denied(denied).add_fields("public", Some(&requirement), &mut headers);
+        headers.get(header::WWW_AUTHENTICATE).map_or_else(String::new, |v| v.to_str().unwrap().to_owned())
+    }
+
+    /// BE-1
+    #[test]
+    fn who_sent_nothing_is_told_no_error() {
+        assert_eq!(challenge(Denied::TokenMissing), "Bearer realm=\"public\"");
+    }
+
+    /// SU-1, AS-10
+    #[test]
+    fn a_step_up_challenge_lists_what_would_do() {
+        let text = challenge(Denied::LevelTooLow { has: Level::ONE, needs: Level::TWO });
+        assert!(text.starts_with("Bearer realm=\"public\", error=\"insufficient_user_authentication\""), "{text}");
+        assert!(text.ends_with("acr_values=\"urn:l:2 urn:l:3\""), "{text}");
+        assert!(challenge(Denied::AuthenticationTooOld).ends_with("max_age=\"900\""));
+    }
+
+    /// BE-4
+    #[test]
+    fn a_missing_scope_names_all_that_are_needed() {
+        assert!(challenge(Denied::ScopeMissing).ends_with("error=\"insufficient_scope\", error_description=\"The token lacks a scope that is required\", scope=\"a.read b.read\""));
+    }
+
+    #[test]
+    fn a_value_cannot_break_out_of_its_quotes() {
+        let mut headers = HeaderMap::new();
+        Refusal::Denied(Denied::TokenMissing).add_fields("a\"b\\c", None, &mut headers);
+        assert_eq!(headers[header::WWW_AUTHENTICATE], "Bearer realm=\"a\\\"b\\\\c\"");
+    }
+
+    #[test]
+    fn without_keys_the_caller_is_told_when_to_come_back() {
+        let mut headers = HeaderMap::new();
+        Refusal::Denied(Denied::KeysUnavailable).add_fields("x", None, &mut headers);
+        assert!(headers.contains_key(header::RETRY_AFTER) && !headers.contains_key(header::WWW_AUTHENTICATE));
+    }
+
+    #[test]
+    fn a_rate_limit_rounds_its_wait_up() {
+        let mut headers = HeaderMap::new();
+        Refusal::RateLimited(Duration::from_millis(1001)).add_fields("x", None, &mut headers);
+        assert_eq!(headers[header::RETRY_AFTER], "2");
+    }
+
+    /// PS
+    #[test]
+    fn a_failed_exchange_says_how_in_proxy_status() {
+        let mut headers = HeaderMap::new();
+        Refusal::Forward(Failure::TimedOut).add_fields("x", None, &mut headers);
+        assert_eq!(headers[PROXY_STATUS], "darvazeh; error=http_response_timeout");
+    }
+}

@@ -1,0 +1,166 @@
+//! From an agency's reply, or a refusal, to what the caller gets.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::refusal::Refusal;
+use crate::answer::cors::CompiledCors;
+use crate::answer::{Notice, X_REQUEST_ID, manner, render};
+use crate::auth::Requirement;
+use crate::balance::Lease;
+use crate::body::{Body, BodyError};
+use crate::config::model::Contact;
+use crate::forward::Reply;
+use crate::limit::body::Counter;
+use crate::message::{Outbound, Tunnel, TunnelGuard};
+use crate::observe::Record;
+use crate::observe::tally::count;
+use crate::words::{Code, Scheme};
+
+/// What an answer needs to know of its request.
+pub struct Asked<'a> {
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+    pub scheme: Scheme,
+    /// The listener's name: the `realm` of challenges.
+    pub realm: &'a str,
+    pub requirement: Option<&'a Requirement>,
+    pub cors: Option<&'a CompiledCors>,
+    pub contact: &'a Contact,
+}
+
+/// A year (SEC; RFC 6797 §6.1.1).
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Passes the agency's reply on. The record is closed at the end of the body.
+pub fn relay(reply: Reply, asked: &Asked<'_>, mut record: Record, bytes_in: Counter, idle: std::time::Duration) -> Outbound {
+    let Reply { status, headers, body, tunnel } = reply;
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if asked.scheme == Scheme::Https && !headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    if let Some(cors) = asked.cors {
+        cors.mark(asked.headers, headers);
+    }
+    record.status = status.as_u16();
+    record.bytes_in = bytes_in.get();
+    if let Some((io, lease)) = tunnel {
+        count(&record.books().tally.tunnels);
+        let guard = Box::new(Carried { record, _lease: lease });
+        return Outbound { response, tunnel: Some(Tunnel { io, idle, guard }), close: false };
+    }
+    *response.body_mut() = match body {
+        Body::Stream(_) => Body::stream(Recorded { body, record: Some(record), bytes_in }),
+        whole => {
+            record.bytes_out = whole.size_hint().lower();
+            whole
+        }
+    };
+    response.into()
+}
+
+/// Answers a refusal in the caller's own dress and language.
+pub fn refuse(refusal: &Refusal, asked: &Asked<'_>, mut record: Record) -> Outbound {
+    let code = refusal.code();
+    let notice = Notice { code, detail: refusal.detail(), request_id: record.request_id, contact: asked.contact };
+    let mut response = render(&notice, manner(asked.method, asked.headers));
+    let headers = response.headers_mut();
+    refusal.add_fields(asked.realm, asked.requirement, headers);
+    if asked.scheme == Scheme::Https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    if let Some(cors) = asked.cors {
+        cors.mark(asked.headers, headers);
+    }
+    record.code = Some(code);
+    // What the reason stands for; a gRPC caller is told it inside a 200.
+    record.status = code.status();
+    record.bytes_out = response.body().size_hint().lower();
+    Outbound { response, tunnel: None, close: refusal.closes() }
+}
+
+/// An answer's body with the record of its request, closed where the body ends or is dropped.
+struct Recorded {
+    body: Body,
+    record: Option<Record>,
+    bytes_in: Counter,
+}
+
+impl Recorded {
+    fn end(&mut self, failed: Option<BodyError>) {
+        if let Some(mut record) = self.record.take() {
+            record.bytes_in = self.bytes_in.get();
+            record.cut = failed.is_some();
+            record.code = failed.and_then(|error| match error {
+                BodyError::UpstreamTruncated => Some(Code::UpstreamBroke),
+                BodyError::UpstreamTimeout => Some(Code::UpstreamTimeout),
+                _ => None,
+            });
+        }
+    }
+}
+
+impl HttpBody for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(data), Some(record)) = (frame.data_ref(), &mut self.record) {
+                    record.bytes_out += data.len() as u64;
+                }
+                if self.body.is_end_stream() {
+                    self.end(None);
+                }
+            }
+            Poll::Ready(Some(Err(error))) => self.end(Some(*error)),
+            Poll::Ready(None) => self.end(None),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Recorded {
+    /// The caller left before the end.
+    fn drop(&mut self) {
+        if let Some(mut record) = self.record.take() {
+            record.bytes_in = self.bytes_in.get();
+            record.cut = !self.body.is_end_stream();
+        }
+    }
+}
+
+/// A tunnel's record and its place at the endpoint.
+struct Carried {
+    record: Record,
+    _lease: Lease,
+}
+
+impl TunnelGuard for Carried {
+    fn carried(&mut self, up: u64, down: u64) {
+        self.record.bytes_in = up;
+        self.record.bytes_out = down;
+    }
+}

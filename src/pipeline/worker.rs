@@ -1,0 +1,58 @@
+//! What one worker thread has for itself: caches, pools, counters, and its view of the snapshot in force.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::auth::TokenCache;
+use crate::balance::{AgencyPools, Pools};
+use crate::clock::Clock;
+use crate::live::{Live, Snapshot};
+use crate::observe::record::Books;
+use crate::words::AgencyId;
+
+pub struct Worker {
+    pub live: Arc<Live>,
+    pub cache: TokenCache,
+    pub pools: Pools,
+    pub books: Books,
+    pub clock: Clock,
+    view: RefCell<Rc<View>>,
+    seen: Cell<u64>,
+}
+
+/// A snapshot with this worker's pools beside it. A request holds one to its end: a reload does not touch it.
+pub struct View {
+    pub snapshot: Arc<Snapshot>,
+    agencies: Vec<AgencyPools>,
+}
+
+impl Worker {
+    pub fn new(live: Arc<Live>, cache: TokenCache, books: Books, clock: Clock) -> Worker {
+        let pools = Pools::default();
+        let seen = live.generation();
+        let view = View::of(live.load(), &pools);
+        Worker { live, cache, pools, books, clock, view: RefCell::new(Rc::new(view)), seen: Cell::new(seen) }
+    }
+
+    /// What is in force now. One atomic read, unless it has changed.
+    pub fn view(&self) -> Rc<View> {
+        let generation = self.live.generation();
+        if self.seen.get() != generation {
+            self.seen.set(generation);
+            *self.view.borrow_mut() = Rc::new(View::of(self.live.load(), &self.pools));
+        }
+        self.view.borrow().clone()
+    }
+}
+
+impl View {
+    fn of(snapshot: Arc<Snapshot>, pools: &Pools) -> View {
+        let agencies = snapshot.agencies.iter().map(|agency| pools.of_agency(agency)).collect();
+        View { snapshot, agencies }
+    }
+
+    pub fn agency(&self, id: AgencyId) -> &AgencyPools {
+        &self.agencies[id.0 as usize]
+    }
+}

@@ -1,0 +1,137 @@
+//! Golden faults: every `NAME.yaml` here is loaded beside fresh certificates, and what is found must be `NAME.expected`, to
+//! the letter. What is well is `nothing`.
+//!
+//! To accept a change: `UPDATE_EXPECTED=1 cargo test --test config`, then read the diff.
+
+mod files;
+mod schema;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use darvazeh::config::{self, Fault};
+
+/// 2026-01-01; the certificates of `files` are made around it.
+const NOW: i64 = 1_767_225_600;
+
+fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
+}
+
+/// Loads a text as `routes.yaml` of a directory that holds the test's certificates.
+fn load_in(dir: &Path, text: &str) -> Result<config::Loaded, Vec<Fault>> {
+    files::write(dir);
+    let file = dir.join("routes.yaml");
+    fs::write(&file, text).expect("the file is written");
+    config::load(&file, NOW)
+}
+
+fn load(text: &str) -> Result<config::Loaded, Vec<Fault>> {
+    load_in(tempfile::tempdir().expect("a temporary directory").path(), text)
+}
+
+fn found(text: &str) -> String {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let faults = match load_in(dir.path(), text) {
+        Ok(loaded) => loaded.warnings,
+        Err(faults) => faults,
+    };
+    let lines: Vec<String> = faults.iter().map(line).collect();
+    let text = if lines.is_empty() { "nothing\n".to_owned() } else { lines.concat() };
+    text.replace(&*dir.path().to_string_lossy(), "DIR")
+}
+
+fn line(fault: &Fault) -> String {
+    let Fault { code, line, column, path, message, remedy, .. } = fault;
+    let related = fault.related.as_ref().map(|r| format!("\n    see {}:{} {}", r.line, r.column, r.message));
+    format!("{line}:{column} {code} {path}: {message}\n    help: {remedy}{}\n", related.unwrap_or_default())
+}
+
+#[test]
+fn every_file_has_exactly_the_faults_that_are_expected() {
+    let update = std::env::var_os("UPDATE_EXPECTED").is_some();
+    let mut wrong = Vec::new();
+    let mut files: Vec<_> = fs::read_dir(here()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
+    assert!(!files.is_empty());
+    files.sort();
+    for file in files {
+        let found = found(&fs::read_to_string(&file).unwrap());
+        let golden = file.with_extension("expected");
+        if update {
+            fs::write(&golden, &found).unwrap();
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        if found != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- found\n{found}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the files here do not provoke is too large or too small for a golden file; the rest they must.
+#[test]
+fn every_code_is_provoked() {
+    let elsewhere = ["E0001", "E0003"];
+    let golden: String = fs::read_dir(here())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "expected"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for code in config::codes::ALL {
+        assert!(elsewhere.contains(code) || golden.contains(&format!(" {code} ")), "{code} is in no .expected file");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_fault() {
+    let faults = config::load(Path::new("/nonexistent/routes.yaml"), NOW).unwrap_err();
+    assert_eq!((faults.len(), faults[0].code, faults[0].line), (1, "E0001", 0));
+}
+
+#[test]
+fn a_billion_laughs_are_refused() {
+    let mut text = String::from("version: 1\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..12 {
+        text.push_str(&format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", ")));
+    }
+    assert_eq!(load(&text).unwrap_err()[0].code, "E0003");
+}
+
+/// Each of many routes is judged: none is lost, and the work grows with their number and not with its square.
+#[test]
+fn ten_thousand_ties_are_ten_thousand_faults() {
+    let good = fs::read_to_string(here().join("good_minimal.yaml")).unwrap();
+    let routes = (0..10_000)
+        .map(|i| format!("  - {{ name: r{i}, agency: bnk, match: {{ prefix: /same }}, require: {{ level: 0 }} }}\n"));
+    let faults = load(&(good + &routes.collect::<String>())).unwrap_err();
+    let count = |code| faults.iter().filter(|f| f.code == code).count();
+    assert_eq!((count("E0505"), count("E0103")), (9_999, 10_000));
+}
+
+/// The model is what the contract's example says.
+#[test]
+fn the_example_becomes_the_model_it_describes() {
+    use darvazeh::config::model::*;
+    use darvazeh::words::Level;
+
+    let text = fs::read_to_string(here().join("good_example.yaml")).unwrap();
+    let config = load(&text).expect("the example is good").config;
+    assert_eq!(config.sha256.len(), 64);
+    assert_eq!(config.listeners[0].limits, config::defaults::LIMITS);
+    let agency = &config.agencies[0];
+    assert_eq!((&*agency.endpoints[1].url, agency.endpoints[1].weight), ("http://127.0.0.1:9002", 2));
+    assert_eq!(agency.title.en, "Social Security Organization");
+    let [history, pension, news] = &config.routes[..] else { panic!("three routes") };
+    assert_eq!(history.hosts, [HostPattern::Exact("api.example.ir".to_owned())]);
+    assert_eq!(history.path, PathPattern::Prefix(vec![Segment::Literal("insurance".to_owned())]));
+    assert_eq!(history.rewrite.strip_prefix.as_deref(), Some("/insurance"));
+    assert_eq!((history.require.level, history.require.issuer.is_some()), (Level::TWO, true));
+    let PathPattern::Exact(segments) = &pension.path else { panic!("a whole path") };
+    assert_eq!(segments[2], Segment::Any("id".to_owned()));
+    assert_eq!(pension.body_limit, Some(64 * 1024));
+    assert_eq!(pension.rate.map(|r| (r.requests, r.per.as_secs(), r.by)), Some((5, 60, RateBy::Subject)));
+    assert_eq!((news.require.level, news.require.issuer), (Level::NONE, None));
+    assert_eq!(config.agencies[1].identity, IdentityKind::Headers);
+}
