@@ -147,12 +147,12 @@ fn tokens(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut unknown = family("assurance_unknown_acr_total", MetricType::COUNTER, "Tokens whose level claim is missing or unknown: level 0.");
     for issuer in &snapshot.issuers {
         let name = ("issuer", &*issuer.model.name);
-        for (outcome, of) in [("ok", RefreshOutcome::Ok), ("failed", RefreshOutcome::Failed)] {
-            refreshes.mut_metric().push(counter(&[name, ("outcome", outcome)], issuer.refreshes(of)));
+        for of in RefreshOutcome::ALL {
+            refreshes.mut_metric().push(counter(&[name, ("outcome", of.as_str())], issuer.stats.refreshes(of)));
         }
         keys.mut_metric().push(gauge(&[name], issuer.key_count() as f64));
-        kept.mut_metric().push(gauge(&[name], f64::from(u8::from(issuer.is_on_kept_keys()))));
-        unknown.mut_metric().push(counter(&[name], issuer.unknown_acr()));
+        kept.mut_metric().push(gauge(&[name], f64::from(u8::from(issuer.stats.is_on_kept_keys()))));
+        unknown.mut_metric().push(counter(&[name], issuer.unknown_levels.load(Ordering::Relaxed)));
     }
     vec![cache, refreshes, keys, kept, unknown]
 }
@@ -195,7 +195,7 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
 }
 
 fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {
-    let mut family = MetricFamily::new();
+    let mut family = MetricFamily::default();
     family.set_name(format!("darvazeh_{name}"));
     family.set_help(help.to_owned());
     family.set_field_type(kind);
@@ -210,7 +210,7 @@ fn single(name: &str, help: &str, value: u64) -> MetricFamily {
 
 fn labelled(labels: &[(&str, &str)]) -> Metric {
     let pairs = labels.iter().map(|(name, value)| {
-        let mut pair = LabelPair::new();
+        let mut pair = LabelPair::default();
         pair.set_name((*name).to_owned());
         pair.set_value((*value).to_owned());
         pair
@@ -220,7 +220,7 @@ fn labelled(labels: &[(&str, &str)]) -> Metric {
 
 fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
     let mut metric = labelled(labels);
-    let mut counter = Counter::new();
+    let mut counter = Counter::default();
     counter.set_value(value as f64);
     metric.set_counter(counter);
     metric
@@ -228,7 +228,7 @@ fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
 
 fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
     let mut metric = labelled(labels);
-    let mut gauge = Gauge::new();
+    let mut gauge = Gauge::default();
     gauge.set_value(value);
     metric.set_gauge(gauge);
     metric
@@ -236,11 +236,11 @@ fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
 
 fn histogram(labels: &[(&str, &str)], seen: &Histogram) -> Metric {
     let mut metric = labelled(labels);
-    let mut histogram = prometheus::proto::Histogram::new();
+    let mut histogram = prometheus::proto::Histogram::default();
     let mut below = 0;
     let buckets = BUCKETS.iter().zip(seen.counts).map(|(bound, count)| {
         below += count;
-        let mut bucket = Bucket::new();
+        let mut bucket = Bucket::default();
         bucket.set_upper_bound(*bound);
         bucket.set_cumulative_count(below);
         bucket

@@ -98,6 +98,15 @@ fn human(file: &Path, config: Option<&Config>, faults: &[Fault], out: &mut dyn W
     }
 }
 
+/// Writes each fault with its lines, and no summary: what `run` says at start.
+pub fn print(faults: &[Fault], file: &Path, out: &mut dyn Write) {
+    let source = Source::read(file);
+    for fault in faults {
+        // Standard error may be gone; the exit code still tells.
+        let _ = write_fault(fault, &source, out);
+    }
+}
+
 fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::tries::Ground;
 use super::certs::{self, DevCerts};
+use crate::app;
 use crate::clock::Clock;
 use crate::config::model::{ClientAuth, ServerTls};
 use crate::tls::certs::{load_roots, load_server};
@@ -96,8 +97,19 @@ struct Gateway {
 }
 
 /// Starts what `darvazeh run --config FILE` would, in this process.
-fn start_gateway(_file: &Path) -> Result<Gateway, String> {
-    todo!()
+fn start_gateway(file: &Path) -> Result<Gateway, String> {
+    let loaded = crate::config::load(file, Clock::system().now()).map_err(|faults| {
+        let mut text = Vec::new();
+        super::check::print(&faults, file, &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    })?;
+    let running = app::start(loaded.config, None).map_err(|error| error.to_string())?;
+    let public = running.listeners.first().map(|(_, address)| *address).ok_or("routes.yaml has no listener")?;
+    let admin = running.admin.ok_or("routes.yaml has no admin listener")?;
+    let stop = Box::new(move || {
+        running.drain();
+    });
+    Ok(Gateway { public, admin, stop })
 }
 
 /// Binds and serves the SSO and the agencies. They live as long as the runtime.
