@@ -5,7 +5,7 @@ use crate::support::client::{connect, get, post, request};
 use crate::support::gateway::Gateway;
 use crate::support::verdict::{assert_passed, assert_refused};
 use crate::support::wire::Wire;
-use crate::support::world;
+use crate::support::world::{self, Config};
 
 /// A caller and an upstream connection that has served one request and is kept for the next.
 async fn warmed(agency: &ByHand, gateway: &Gateway, path: &str) -> (Wire, Wire) {
@@ -63,6 +63,43 @@ async fn hp9_a_replay_that_fails_is_not_replayed() {
     fresh.reset();
     assert_refused(&caller.answer().await, 502, "upstream_broke");
     assert!(agency.is_untouched().await);
+}
+
+/// `attempts` counts every time a request is sent, whichever endpoint it goes to.
+#[tokio::test]
+async fn hp9_two_endpoints_do_not_make_more_replays() {
+    let (sent, mut seen) = tokio::sync::watch::channel(0);
+    let sent = std::sync::Arc::new(sent);
+    let mut urls = Vec::new();
+    for _ in 0..2 {
+        let agency = ByHand::start().await;
+        urls.push(agency.url());
+        let sent = sent.clone();
+        tokio::spawn(async move {
+            loop {
+                let mut inside = agency.accept().await;
+                while let Some(request) = inside.request().await {
+                    if request.head.target() != "/open/warm" {
+                        sent.send_modify(|n| *n += 1);
+                        inside.reset();
+                        break;
+                    }
+                    inside.send(ok("warm")).await.expect("open");
+                }
+            }
+        });
+    }
+    let keys = "balance: round_robin, retry: { attempts: 2, budget_percent: 100 }";
+    let gateway =
+        Config::new().agency_at("registry", &[&urls[0], &urls[1]], keys).simple("open", "registry", 0).start().await;
+    let mut caller = connect(&gateway).await;
+    for _ in 0..2 {
+        caller.send(get("/open/warm", &[])).await.expect("open");
+        assert_eq!(caller.answer().await.text(), "warm");
+    }
+    caller.send(get("/open/again", &[])).await.expect("open");
+    assert_refused(&caller.answer().await, 502, "upstream_broke");
+    assert_eq!(*seen.borrow_and_update(), 2);
 }
 
 #[tokio::test]

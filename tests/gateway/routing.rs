@@ -221,8 +221,11 @@ async fn a_route_may_name_its_listeners() {
 #[tokio::test]
 async fn http2_meets_the_same_routes() {
     let agency = telling().await;
-    let gateway =
-        start(&agency, &[("a", "hosts: [api.example.ir], prefix: /a"), ("b", "prefix: /a, methods: [PUT]")]).await;
+    let gateway = start(
+        &agency,
+        &[("a", "hosts: [api.example.ir], prefix: /a, methods: [GET]"), ("b", "prefix: /a, methods: [PUT]")],
+    )
+    .await;
     let h2 = H2::connect(&gateway).await;
     let answer = h2.request(h2_get("/a/x?y=1").body(()).expect("good parts"), b"").await;
     assert_eq!(answer.body, b"a");
