@@ -174,7 +174,7 @@ async fn a_silent_tunnel_is_closed() {
 #[tokio::test]
 async fn a_stalled_upload_is_given_up() {
     let agency = ByHand::start().await;
-    let gateway = world::standard_with(&agency.url(), "timeouts: { idle: 300ms }").start().await;
+    let gateway = world::standard_with(&agency.url(), "timeouts: { response: 500ms, idle: 300ms }").start().await;
     let mut caller = connect(&gateway).await;
     caller.send(request("POST", "/open", &["Content-Length: 100"]) + "half").await.expect("open");
     let mut inside = agency.accept().await;
@@ -184,6 +184,25 @@ async fn a_stalled_upload_is_given_up() {
     if let Some(answer) = caller.try_answer_to("POST").await {
         assert!(answer.status() >= 400, "{:?}", answer.head);
     }
+}
+
+/// `response` counts from the end of the request: a body on a slow line is not an agency's silence.
+#[tokio::test]
+async fn a_slow_upload_that_is_not_silent_lives_on() {
+    let agency = ByHand::start().await;
+    let gateway = world::standard_with(&agency.url(), "timeouts: { response: 600ms, idle: 600ms }").start().await;
+    let mut caller = connect(&gateway).await;
+    caller.send(request("POST", "/open", &["Content-Length: 6"])).await.expect("open");
+    let mut inside = agency.accept().await;
+    inside.head().await.expect("the head");
+    for _ in 0..6 {
+        // The pace itself is what is tested here.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        caller.send("x").await.expect("open");
+        assert_eq!(inside.exactly(1).await.expect("open"), b"x");
+    }
+    inside.send(crate::support::agency::ok("thanks")).await.expect("open");
+    assert_eq!(caller.answer().await.text(), "thanks");
 }
 
 fn patient(limits: &str) -> String {

@@ -9,9 +9,11 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 
 pub const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
 #[derive(Debug)]
@@ -76,10 +78,14 @@ pub async fn connect(gateway: &Gateway) -> Wire {
     wire
 }
 
+/// The next frame; a PING is answered by the way, as RFC 9113 §6.7 demands.
 pub async fn next(wire: &mut Wire) -> Option<Frame> {
     let head = wire.exactly(9).await?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
     let payload = wire.exactly(length).await?;
+    if head[3] == PING && head[4] & ACK == 0 {
+        let _ = wire.send(frame(PING, ACK, 0, &payload)).await;
+    }
     Some(Frame { kind: head[3], payload })
 }
 
