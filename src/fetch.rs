@@ -90,7 +90,8 @@ impl Fetcher {
         let host = uri.host().ok_or(FetchError::Insecure)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let secure = uri.scheme() == Some(&Scheme::HTTPS);
-        if !secure && !(uri.scheme() == Some(&Scheme::HTTP) && names_loopback(host)) {
+        let on_loopback = uri.scheme() == Some(&Scheme::HTTP) && names_loopback(host);
+        if !secure && !on_loopback {
             return Err(FetchError::Insecure);
         }
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });

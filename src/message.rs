@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,8 +76,10 @@ pub struct Tunnel {
     pub guard: Box<dyn TunnelGuard>,
 }
 
-/// Counts what a tunnel carried.
+/// Counts what a tunnel carried, and knows when it must end.
 pub trait TunnelGuard {
+    /// True once the tunnel may not go on; wakes the task of `cx` when that changes.
+    fn poll_end(&mut self, cx: &Context<'_>) -> bool;
     /// Bytes from the caller, bytes to the caller.
     fn carried(&mut self, up: u64, down: u64);
 }

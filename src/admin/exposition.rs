@@ -31,6 +31,7 @@ struct Sums {
     endpoints: HashMap<u64, EndpointReport>,
     log_dropped: u64,
     tunnels: u64,
+    streams_ended: u64,
     accept_refused: u64,
     handshake_failed: u64,
 }
@@ -75,6 +76,7 @@ async fn sum(control: &Control) -> Sums {
         }
         sums.log_dropped += report.tally.log_dropped;
         sums.tunnels += report.tally.tunnels;
+        sums.streams_ended += report.tally.streams_ended;
         sums.accept_refused += report.tally.accept_refused;
         sums.handshake_failed += report.tally.handshake_failed;
     }
@@ -120,7 +122,7 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
 
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut open = family("connections_open", MetricType::GAUGE, "Connections of callers.");
-    for listener in &control.listeners {
+    for listener in control.listeners.load().iter() {
         open.mut_metric().push(gauge(&[("listener", &listener.name)], listener.addresses.open() as f64));
     }
     vec![
@@ -128,6 +130,7 @@ fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
         single("connections_refused_total", "Connections over the limit of their address.", sums.accept_refused),
         single("handshakes_failed_total", "TLS handshakes that failed or took too long.", sums.handshake_failed),
         single("tunnels_total", "Exchanges upgraded to WebSocket.", sums.tunnels),
+        single("streams_ended_total", "Streams ended because their route was gone or asked more.", sums.streams_ended),
         single("access_log_dropped_total", "Access-log lines lost because the log could not keep up.", sums.log_dropped),
     ]
 }
@@ -190,8 +193,12 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         }
     }
     let mut reloads = family("config_reloads_total", MetricType::COUNTER, "Configurations applied or refused.");
-    reloads.mut_metric().push(counter(&[("outcome", "applied")], 1));
-    vec![info, expiry, reloads]
+    for (outcome, count) in control.reloads.counts() {
+        reloads.mut_metric().push(counter(&[("outcome", outcome)], count));
+    }
+    let mut refused = family("config_refused", MetricType::GAUGE, "1 while the file was refused and an older configuration runs.");
+    refused.mut_metric().push(gauge(&[], f64::from(u8::from(control.reloads.is_refused()))));
+    vec![info, expiry, reloads, refused]
 }
 
 fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {

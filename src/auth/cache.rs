@@ -55,7 +55,7 @@ pub(super) enum Looked {
 }
 
 struct Entry {
-    token: Box<str>,
+    token: Box<[u8]>,
     verified: Arc<Verified>,
     /// Weak, so that an issuer that was reloaded away is not kept running; compared by address, which a `Weak` reserves.
     issuer: Weak<Issuer>,
@@ -83,8 +83,8 @@ impl TokenCache {
     }
 
     /// What was proved of `token` for `issuer`, if that still holds. Hashes once, allocates nothing.
-    pub(super) fn look(&self, token: &str, issuer: &Arc<Issuer>, now: UnixTime) -> Looked {
-        let hash = self.keys.hash_one(token.as_bytes());
+    pub(super) fn look(&self, token: &[u8], issuer: &Arc<Issuer>, now: UnixTime) -> Looked {
+        let hash = self.keys.hash_one(token);
         let shelf = self.shelf.borrow();
         match shelf.entries.get(&hash).filter(|entry| *entry.token == *token) {
             Some(entry) if entry.is_good(issuer, now) => {
@@ -102,7 +102,7 @@ impl TokenCache {
     pub(super) fn insert(
         &self,
         TokenHash(hash): TokenHash,
-        token: &str,
+        token: &[u8],
         verified: Arc<Verified>,
         proof: (&Arc<Issuer>, &Arc<KeyLife>, UnixTime),
     ) {

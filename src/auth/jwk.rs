@@ -3,8 +3,8 @@
 //! Pure: bytes in, keys out. Fetching, keeping and replacing sets is `keys`' work.
 //!
 //! `jsonwebtoken` parses the JWKs, but does not verify: its aws-lc-rs provider builds the RSA key anew from modulus and
-//! exponent in every call, which measured well over 5 % of a verification (`benches/token.rs`). aws-lc-rs keeps the
-//! parsed key, and with it the precomputed Montgomery form of the modulus.
+//! exponent in every call, which made an RS256 verification 16 % slower (19.4 µs against 16.7 µs, `benches/token.rs`).
+//! aws-lc-rs keeps the parsed key, and with it the precomputed Montgomery form of the modulus.
 
 use std::collections::HashMap;
 use std::sync::Arc;

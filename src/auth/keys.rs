@@ -188,6 +188,3 @@ impl fmt::Debug for Issuer {
         write!(f, "Issuer({})", self.model.name)
     }
 }
-
-#[cfg(test)]
-mod tests;

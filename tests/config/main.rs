@@ -72,7 +72,7 @@ fn every_file_has_exactly_the_faults_that_are_expected() {
 /// What the files here do not provoke is too large or too small for a golden file; the rest they must.
 #[test]
 fn every_code_is_provoked() {
-    let elsewhere = ["E0001", "E0003"];
+    let elsewhere = ["E0001", "E0003", "E0601"];
     let golden: String = fs::read_dir(here())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -134,4 +134,29 @@ fn the_example_becomes_the_model_it_describes() {
     assert_eq!(pension.rate.map(|r| (r.requests, r.per.as_secs(), r.by)), Some((5, 60, RateBy::Subject)));
     assert_eq!((news.require.level, news.require.issuer), (Level::NONE, None));
     assert_eq!(config.agencies[1].identity, IdentityKind::Headers);
+}
+
+/// A file that is spoilt anywhere gives faults or a model, never a panic, and every fault has a place in it.
+#[test]
+fn a_spoilt_file_never_panics() {
+    use proptest::prelude::*;
+
+    let dir = tempfile::tempdir().unwrap();
+    files::write(dir.path());
+    let file = dir.path().join("routes.yaml");
+    let good: Vec<char> = fs::read_to_string(here().join("good_everything.yaml")).unwrap().chars().collect();
+    let spoil = (0..good.len(), 0..4usize, "[-:{}\\[\\]&*!|>'\"#%@,? \n0a~./\u{0}د]{0,3}");
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { failure_persistence: None, ..Default::default() });
+    let outcome = runner.run(&spoil, |(at, removed, added)| {
+        let end = (at + removed).min(good.len());
+        let text: String = good[..at].iter().copied().chain(added.chars()).chain(good[end..].iter().copied()).collect();
+        fs::write(&file, &text).unwrap();
+        let lines = 1 + text.matches('\n').count() as u32;
+        for fault in config::load(&file, NOW).err().into_iter().flatten() {
+            prop_assert!((1..=lines).contains(&fault.line) && fault.column > 0, "{fault:?}");
+        }
+        Ok(())
+    });
+    outcome.unwrap();
 }

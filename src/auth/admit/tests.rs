@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::auth::cache::CacheStats;
 use crate::auth::testing::*;
+use crate::auth::token::MAX_TOKEN;
 use crate::config::model;
 
 struct Gate {

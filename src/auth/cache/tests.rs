@@ -32,18 +32,18 @@ impl Bench {
 
     /// As a request does: looks, and after a miss proves and keeps.
     fn ask(&self, token: &str) -> bool {
-        match self.cache.look(token, &self.issuer, NOW) {
+        match self.cache.look(token.as_bytes(), &self.issuer, NOW) {
             Looked::Hit(_) => true,
             Looked::Miss(hash) => {
                 let proof = (&self.issuer, &self.life(), ENDS);
-                self.cache.insert(hash, token, Arc::new(verified(token)), proof);
+                self.cache.insert(hash, token.as_bytes(), Arc::new(verified(token)), proof);
                 false
             }
         }
     }
 
     fn hits(&self, token: &str, now: UnixTime) -> bool {
-        matches!(self.cache.look(token, &self.issuer, now), Looked::Hit(_))
+        matches!(self.cache.look(token.as_bytes(), &self.issuer, now), Looked::Hit(_))
     }
 }
 
@@ -57,7 +57,7 @@ async fn a_token_is_found_by_all_of_its_text() {
     let bench = Bench::new(16);
     assert!(!bench.ask("a.b.c") && bench.ask("a.b.c"));
     assert!(!bench.hits("a.b.d", NOW) && !bench.hits("a.b.", NOW) && !bench.hits("a.b.cc", NOW));
-    match bench.cache.look("a.b.c", &bench.issuer, NOW) {
+    match bench.cache.look(b"a.b.c", &bench.issuer, NOW) {
         Looked::Hit(found) => assert_eq!(found.subject, "a.b.c"),
         Looked::Miss(_) => panic!("it is kept"),
     }
@@ -73,7 +73,10 @@ async fn an_entry_dies_with_its_expiry_its_key_and_its_issuer() {
 
     let directory = tempfile::tempdir().unwrap();
     let reloaded = issuer_in(directory.path());
-    assert!(matches!(bench.cache.look("a.b.c", &reloaded, NOW), Looked::Miss(_)), "the issuer was changed by a reload");
+    assert!(
+        matches!(bench.cache.look(b"a.b.c", &reloaded, NOW), Looked::Miss(_)),
+        "the issuer was changed by a reload"
+    );
 
     assert!(bench.hits("a.b.c", NOW));
     bench.keys.end_all_but(None);
@@ -85,8 +88,8 @@ async fn an_entry_dies_with_its_expiry_its_key_and_its_issuer() {
 async fn a_stale_entry_is_replaced_in_its_place() {
     let bench = Bench::new(16);
     bench.ask("a.b.c");
-    let Looked::Miss(hash) = bench.cache.look("a.b.c", &bench.issuer, ENDS) else { panic!("it is stale") };
-    bench.cache.insert(hash, "a.b.c", Arc::new(verified("new")), (&bench.issuer, &bench.life(), ENDS + 100));
+    let Looked::Miss(hash) = bench.cache.look(b"a.b.c", &bench.issuer, ENDS) else { panic!("it is stale") };
+    bench.cache.insert(hash, b"a.b.c", Arc::new(verified("new")), (&bench.issuer, &bench.life(), ENDS + 100));
     assert!(bench.hits("a.b.c", ENDS));
     let shelf = bench.cache.shelf.borrow();
     assert_eq!((shelf.entries.len(), shelf.small.len() + shelf.main.len()), (1, 1));

@@ -54,7 +54,7 @@ fn agency(name: &str, place: super::Place, field: &Field<'_>, cx: &mut Context<'
     ];
     let over_tls = endpoints.as_ref().is_none_or(|list| list.iter().any(|e| e.protocol == EndpointProtocol::Https));
     Some(Agency {
-        at: super::Position { file: cx.faults.file.clone(), line: place.line, column: place.column },
+        at: cx.position(place),
         name: Arc::from(name),
         title: title.unwrap_or_else(|| Title { fa: name.to_owned(), en: name.to_owned() }),
         scope,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::names::{self, Names};
-use super::{Context, DAY, Field, SECOND, Table, certificate, codes, defaults, duration_or, top, url};
+use super::{Context, DAY, Field, Place, SECOND, Table, certificate, codes, defaults, duration_or, top, url};
 use crate::config::model::{Algorithm, Issuer, JwksSource};
 use crate::config::read::{list, shown};
 use crate::words::Level;
@@ -37,15 +37,16 @@ pub fn all(top: &Table<'_>, cx: &mut Context<'_>) -> (Vec<Option<Issuer>>, Names
     for (name, place, field) in table.iter() {
         names::check_key(name, place, &field, cx.faults);
         names.add_key(name, issuers.len(), place);
-        issuers.push(issuer(name, &field, &mut seen, cx));
+        issuers.push(issuer(name, place, &field, &mut seen, cx));
     }
     (issuers, names)
 }
 
 fn issuer(
     name: &str,
+    place: Place,
     field: &Field<'_>,
-    seen: &mut HashMap<String, super::Place>,
+    seen: &mut HashMap<String, Place>,
     cx: &mut Context<'_>,
 ) -> Option<Issuer> {
     let table = field.table(cx.faults, &KEYS)?;
@@ -58,7 +59,7 @@ fn issuer(
     let max_level = table.get("max_level").and_then(|f| level(&f, cx)).unwrap_or(Level::THREE);
     let fetch_roots = table.get("ca").map(|f| certificate::roots(&f, cx));
     Some(Issuer {
-        at: cx.position_of(field),
+        at: cx.position(place),
         name: Arc::from(name),
         fetch_roots: fetch_roots.flatten(),
         algorithms: table.get("algorithms").map_or(defaults::ALGORITHMS.to_vec(), |f| algorithms(&f, cx)),
@@ -84,11 +85,7 @@ fn issuer(
 }
 
 /// The `iss` that only this issuer has: a token must have one issuer.
-fn exact_issuer<'a>(
-    field: &Field<'a>,
-    seen: &mut HashMap<String, super::Place>,
-    cx: &mut Context<'_>,
-) -> Option<&'a str> {
+fn exact_issuer<'a>(field: &Field<'a>, seen: &mut HashMap<String, Place>, cx: &mut Context<'_>) -> Option<&'a str> {
     let text = field.text(cx.faults)?;
     if let Some(first) = seen.get(text) {
         let message = format!("two issuers have the `iss` `{}`", shown(text));

@@ -54,7 +54,7 @@ fn listener(field: &Field<'_>, read: &mut Listeners, cx: &mut Context<'_>) -> Op
         written => written.flatten(),
     };
     Some(Listener {
-        at: cx.position_of(field),
+        at: cx.position(field.place()),
         name: name?,
         address: address?,
         tls,

@@ -38,10 +38,9 @@ struct Context<'f> {
 }
 
 impl Context<'_> {
-    /// The place of a thing that is defined at a field.
-    fn position_of(&self, field: &Field<'_>) -> Position {
-        let Place { line, column } = field.place();
-        Position { file: self.faults.file.clone(), line, column }
+    /// A place for the model.
+    fn position(&self, place: Place) -> Position {
+        Position { file: self.faults.file.clone(), line: place.line, column: place.column }
     }
 
     /// A path as written, made absolute against the config file.

@@ -1,6 +1,6 @@
 //! Names that other parts of the file refer to.
 
-use std::collections::{HashMap, HashSet};
+use ahash::{AHashMap, AHashSet};
 
 use super::{Faults, Field, Place, codes};
 use crate::config::nearest::likely;
@@ -10,16 +10,16 @@ use crate::config::read::shown;
 pub struct Names {
     kind: &'static str,
     unknown: &'static str,
-    ids: HashMap<String, (u32, Place)>,
+    ids: AHashMap<String, (u32, Place)>,
     /// What was suggested for a wrong name: a renamed agency may be asked for by 100 000 routes.
-    guesses: HashMap<String, Option<String>>,
-    used: HashSet<u32>,
+    guesses: AHashMap<String, Option<String>>,
+    used: AHashSet<u32>,
 }
 
 impl Names {
     /// `kind`: what one is called in messages. `unknown`: the code when there is none of the name.
     pub fn new(kind: &'static str, unknown: &'static str) -> Names {
-        Names { kind, unknown, ids: HashMap::new(), guesses: HashMap::new(), used: HashSet::new() }
+        Names { kind, unknown, ids: AHashMap::new(), guesses: AHashMap::new(), used: AHashSet::new() }
     }
 
     pub fn len(&self) -> usize {

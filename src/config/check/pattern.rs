@@ -1,7 +1,8 @@
 //! What a route matches: hosts, path, methods, each in the one form in which requests are judged.
 
-use std::collections::HashSet;
+use std::hash::Hash;
 
+use ahash::AHashSet;
 use http::Method;
 
 use super::{Context, Field, Place, Table, codes};
@@ -26,17 +27,14 @@ pub fn read(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Match> {
 }
 
 /// The items of a list that must hold some, each once.
-fn each<T: PartialEq>(
+fn each<T: Clone + Eq + Hash>(
     field: &Field<'_>,
     read: fn(&Field<'_>, &mut Context<'_>) -> Option<T>,
     cx: &mut Context<'_>,
 ) -> Vec<T> {
-    let mut found = Vec::new();
-    let Some(items) = field.some_items(cx.faults) else { return found };
-    for item in items {
-        found.extend(read(&item, cx).filter(|value| !found.contains(value)));
-    }
-    found
+    let mut seen = AHashSet::new();
+    let items = field.some_items(cx.faults).into_iter().flatten();
+    items.filter_map(|item| read(&item, cx)).filter(|value| seen.insert(value.clone())).collect()
 }
 
 fn path(table: &Table<'_>, cx: &mut Context<'_>) -> Option<PathPattern> {
@@ -62,7 +60,7 @@ fn path(table: &Table<'_>, cx: &mut Context<'_>) -> Option<PathPattern> {
 /// A pattern's segments; `{name}` is a parameter.
 fn segments(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Vec<Segment>> {
     let text = escaped(field.text(cx.faults)?);
-    let mut names = HashSet::new();
+    let mut names = AHashSet::new();
     let mut probe = String::with_capacity(text.len());
     let mut list = Vec::new();
     for part in text.strip_prefix('/').unwrap_or_default().split('/') {

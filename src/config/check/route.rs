@@ -73,7 +73,7 @@ fn route(
     let cors = table.get("cors").map_or_else(|| default_cors.cloned(), |f| cors::read(&f, cx));
     let matched = matched?;
     let route = Route {
-        at: cx.position_of(field),
+        at: cx.position(field.place()),
         name: Arc::from(name?),
         agency: AgencyId(agency.unwrap_or(u32::MAX)),
         listeners,
