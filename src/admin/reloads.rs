@@ -11,9 +11,17 @@ use crate::config::Fault;
 /// How a reload ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    Applied { sha256: String, at: UnixTime, warnings: Vec<Fault> },
+    Applied {
+        sha256: String,
+        at: UnixTime,
+        warnings: Vec<Fault>,
+    },
     /// The configuration before it is still in force.
-    Refused { sha256: String, at: UnixTime, faults: Vec<Fault> },
+    Refused {
+        sha256: String,
+        at: UnixTime,
+        faults: Vec<Fault>,
+    },
 }
 
 impl Outcome {

@@ -62,7 +62,10 @@ impl Reloader {
             Err(faults) => {
                 eprintln!("reload refused, the configuration before it goes on:");
                 for fault in &faults {
-                    eprintln!("  {}[{}] {}:{}:{}: {}", fault.path, fault.code, fault.file, fault.line, fault.column, fault.message);
+                    eprintln!(
+                        "  {}[{}] {}:{}:{}: {}",
+                        fault.path, fault.code, fault.file, fault.line, fault.column, fault.message
+                    );
                 }
                 Outcome::Refused { sha256: self.control.live.load().config.sha256.clone(), at, faults }
             }

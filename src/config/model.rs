@@ -245,8 +245,20 @@ pub enum EndpointProtocol {
 impl PartialEq for Issuer {
     fn eq(&self, other: &Issuer) -> bool {
         let Issuer {
-            at: _, name, issuer, audiences, jwks, fetch_roots, algorithms, token_types, clock_skew, max_level,
-            level_claim, levels, refresh, keep_keys,
+            at: _,
+            name,
+            issuer,
+            audiences,
+            jwks,
+            fetch_roots,
+            algorithms,
+            token_types,
+            clock_skew,
+            max_level,
+            level_claim,
+            levels,
+            refresh,
+            keep_keys,
         } = self;
         *name == other.name
             && *issuer == other.issuer
@@ -267,9 +279,8 @@ impl PartialEq for Issuer {
 /// As for [`Issuer`].
 impl PartialEq for Agency {
     fn eq(&self, other: &Agency) -> bool {
-        let Agency {
-            at: _, name, title, scope, province, endpoints, tls, health, balance, timeouts, retry, identity,
-        } = self;
+        let Agency { at: _, name, title, scope, province, endpoints, tls, health, balance, timeouts, retry, identity } =
+            self;
         *name == other.name
             && *title == other.title
             && *scope == other.scope
@@ -291,9 +302,7 @@ impl PartialEq for ClientTls {
             (None, None) => true,
             _ => false,
         };
-        same_client
-            && self.server_name == other.server_name
-            && same_roots(self.roots.as_ref(), other.roots.as_ref())
+        same_client && self.server_name == other.server_name && same_roots(self.roots.as_ref(), other.roots.as_ref())
     }
 }
 

@@ -265,7 +265,7 @@ fn identity(
 
 /// The gateway's own cookies never cross to an agency.
 fn drop_own_cookies(headers: &mut HeaderMap) {
-    let holds_ours = |value: &HeaderValue| cookies(value.as_bytes()).any(|c| is_own_cookie(c));
+    let holds_ours = |value: &HeaderValue| cookies(value.as_bytes()).any(is_own_cookie);
     if !headers.get_all(header::COOKIE).iter().any(holds_ours) {
         return;
     }

@@ -23,8 +23,18 @@ pub fn clean(headers: &mut HeaderMap, trusted: bool) {
 /// Removes from trailers what must not come that way either (RFC 9110 §6.5.1).
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     const FORBIDDEN: [&str; 12] = [
-        "authorization", "cookie", "set-cookie", "host", "content-length", "transfer-encoding", "content-encoding",
-        "content-type", "content-range", "te", "trailer", "connection",
+        "authorization",
+        "cookie",
+        "set-cookie",
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "content-encoding",
+        "content-type",
+        "content-range",
+        "te",
+        "trailer",
+        "connection",
     ];
     while let Some(name) = trailers.keys().find(|n| !stays(n, false) || FORBIDDEN.contains(&n.as_str())).cloned() {
         trailers.remove(&name);

@@ -147,9 +147,8 @@ enum Met<'a> {
 
 fn find<'a>(gate: &Gate, view: &'a View, arrived: &Arrived) -> Result<Met<'a>, Refusal> {
     let snapshot = &view.snapshot;
-    let look = |method: &Method| {
-        snapshot.table.find(&gate.conn.listener, arrived.authority.name(), &arrived.path, method)
-    };
+    let look =
+        |method: &Method| snapshot.table.find(&gate.conn.listener, arrived.authority.name(), &arrived.path, method);
     if let Some(preflight) = Preflight::of(&arrived.method, &arrived.headers)
         && let Found::Route(id) = look(&preflight.method)
         && snapshot.route(id).cors.is_some()

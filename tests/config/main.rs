@@ -2,6 +2,7 @@
 //! the letter. What is well is `nothing`.
 //!
 //! To accept a change: `UPDATE_EXPECTED=1 cargo test --test config`, then read the diff.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod files;
 mod schema;

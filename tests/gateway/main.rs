@@ -1,5 +1,6 @@
 //! The gateway as its users meet it: the real binary, real sockets, real TLS. A module per behaviour; each test is a
 //! short story, and names the standards point it stands for.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "../support/mod.rs"]
 mod support;

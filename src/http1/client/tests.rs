@@ -8,6 +8,7 @@ const PATIENCE: Patience = Patience { response: Duration::from_secs(5), idle: Du
 
 /// Where connections go that can be used again.
 #[derive(Clone, Default)]
+#[expect(clippy::vec_box, reason = "as `Home` takes them")]
 struct Shelf(std::rc::Rc<std::cell::RefCell<Vec<Box<Upstream>>>>);
 
 impl Home for Shelf {
@@ -31,6 +32,20 @@ fn request(method: Method) -> Outgoing {
 
 /// Sends a request to an agency that reads its head and answers `answer` word for word, then closes if told so.
 async fn exchanged(method: Method, answer: &'static str, close: bool) -> (Result<Answer<Shelf>, Failure>, Shelf) {
+    let (answer, shelf, agency) = exchanged_with(method, answer, close).await;
+    // Kept open until the runtime of the test ends: a close would be noticed as one.
+    tokio::task::spawn_local(async move {
+        std::future::pending::<()>().await;
+        drop(agency);
+    });
+    (answer, shelf)
+}
+
+async fn exchanged_with(
+    method: Method,
+    answer: &'static str,
+    close: bool,
+) -> (Result<Answer<Shelf>, Failure>, Shelf, Option<TcpStream>) {
     let (connection, mut agency) = pair().await;
     let shelf = Shelf::default();
     let talk = tokio::task::spawn_local(async move {
@@ -40,12 +55,8 @@ async fn exchanged(method: Method, answer: &'static str, close: bool) -> (Result
         if close { None } else { Some(agency) }
     });
     let request = request(method);
-    let answer =
-        connection.exchange(&request, Body::Empty, PATIENCE, &Interim::none(), shelf.clone()).await;
-    // The agency stays open as long as the test looks at the answer.
-    let agency = talk.await.unwrap();
-    std::mem::forget(agency);
-    (answer, shelf)
+    let answer = connection.exchange(&request, Body::Empty, PATIENCE, &Interim::none(), shelf.clone()).await;
+    (answer, shelf, talk.await.unwrap())
 }
 
 async fn body(answer: Answer<Shelf>) -> Result<Bytes, BodyError> {
@@ -122,8 +133,7 @@ async fn an_agency_that_says_nothing_times_out() {
     let (connection, _agency) = pair().await;
     let patience = Patience { response: Duration::from_millis(20), ..PATIENCE };
     let request = request(Method::GET);
-    let answer =
-        connection.exchange(&request, Body::Empty, patience, &Interim::none(), Shelf::default()).await;
+    let answer = connection.exchange(&request, Body::Empty, patience, &Interim::none(), Shelf::default()).await;
     assert_eq!(answer.err(), Some(Failure::TimedOut));
 }
 

@@ -118,7 +118,7 @@ impl Rig {
         text
     }
 
-    async fn to_the_end(&mut self) -> String {
+    async fn rest(&mut self) -> String {
         let mut text = Vec::new();
         self.client.read_to_end(&mut text).await.unwrap();
         String::from_utf8(text).unwrap()
@@ -139,7 +139,7 @@ async fn requests_follow_each_other_on_one_connection() {
 async fn pipelined_requests_are_answered_in_order() {
     let mut rig = rig(SETTINGS).await;
     rig.say("GET /1 HTTP/1.1\r\nhost: x\r\n\r\nGET /early HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-    let text = rig.to_the_end().await;
+    let text = rig.rest().await;
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2);
     assert!(text.ends_with("early"));
 }
@@ -149,7 +149,7 @@ async fn pipelined_requests_are_answered_in_order() {
 async fn a_refused_head_closes_and_what_follows_is_never_read_as_a_request() {
     let mut rig = rig(SETTINGS).await;
     rig.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n").await;
-    let text = rig.to_the_end().await;
+    let text = rig.rest().await;
     assert_eq!(text.matches("HTTP/1.1 ").count(), 1);
     assert!(text.contains("connection: close"));
     assert!(rig.seen.0.borrow().is_empty());
@@ -166,7 +166,7 @@ async fn a_caller_is_told_to_continue_only_when_its_body_is_wanted() {
 
     let mut unwanted = rig(SETTINGS).await;
     unwanted.say("POST /early HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n").await;
-    let text = unwanted.to_the_end().await;
+    let text = unwanted.rest().await;
     assert!(!text.contains("100 Continue") && text.contains("connection: close") && text.ends_with("early"), "{text}");
 }
 
@@ -194,7 +194,7 @@ async fn a_caller_who_hangs_up_ends_its_request() {
 async fn a_head_that_does_not_end_is_answered_408() {
     let mut rig = rig(Settings { header_time: Duration::from_millis(30), ..SETTINGS }).await;
     rig.say("GET / HTTP/1.1\r\nho").await;
-    let text = rig.to_the_end().await;
+    let text = rig.rest().await;
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
 }
 
@@ -202,7 +202,7 @@ async fn a_head_that_does_not_end_is_answered_408() {
 async fn a_body_that_stalls_fails_for_its_reader() {
     let mut rig = rig(Settings { idle: Duration::from_millis(30), ..SETTINGS }).await;
     rig.say("POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\na").await;
-    let text = rig.to_the_end().await;
+    let text = rig.rest().await;
     assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with("the client's body stalled"), "{text}");
 }
 
@@ -212,7 +212,7 @@ async fn an_idle_connection_closes_when_asked_to() {
     rig.say("GET /a HTTP/1.1\r\nhost: x\r\n\r\n").await;
     rig.until("content-length: 0").await;
     rig.closing.say();
-    assert_eq!(rig.to_the_end().await.trim_start_matches(|c| c != 'H'), "");
+    assert_eq!(rig.rest().await.trim_start_matches(|c| c != 'H'), "");
     rig.server.await.unwrap();
 }
 
@@ -221,7 +221,7 @@ async fn an_idle_connection_closes_when_asked_to() {
 async fn an_answer_to_head_has_no_body() {
     let mut rig = rig(SETTINGS).await;
     rig.say("HEAD /early HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-    assert!(rig.to_the_end().await.ends_with("\r\n\r\n"));
+    assert!(rig.rest().await.ends_with("\r\n\r\n"));
 }
 
 /// RFC 9112 §2.2
@@ -229,7 +229,7 @@ async fn an_answer_to_head_has_no_body() {
 async fn http_1_0_is_answered_and_closed() {
     let mut rig = rig(SETTINGS).await;
     rig.say("GET /early HTTP/1.0\r\n\r\n").await;
-    let text = rig.to_the_end().await;
+    let text = rig.rest().await;
     assert!(text.contains("connection: close") && text.ends_with("early"), "{text}");
 }
 
