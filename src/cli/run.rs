@@ -27,7 +27,7 @@ pub fn run(file: &Path) -> ExitCode {
         Ok(workers) => workers,
         Err(text) => return failed(&text),
     };
-    let running = match app::start(loaded.config, workers) {
+    let running = match app::start(loaded, workers) {
         Ok(running) => running,
         Err(error) => return failed(&error.to_string()),
     };

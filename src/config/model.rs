@@ -288,8 +288,21 @@ impl PartialEq for Issuer {
 /// As for [`Issuer`].
 impl PartialEq for Agency {
     fn eq(&self, other: &Agency) -> bool {
-        let Agency { at: _, name, title, scope, province, endpoints, tls, health, balance, timeouts, retry, identity } =
-            self;
+        let Agency {
+            at: _,
+            name,
+            title,
+            scope,
+            province,
+            endpoints,
+            tls,
+            health,
+            balance,
+            timeouts,
+            retry,
+            identity,
+            team,
+        } = self;
         *name == other.name
             && *title == other.title
             && *scope == other.scope
@@ -301,6 +314,7 @@ impl PartialEq for Agency {
             && *timeouts == other.timeouts
             && *retry == other.retry
             && *identity == other.identity
+            && *team == other.team
     }
 }
 
