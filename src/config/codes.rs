@@ -76,6 +76,8 @@ codes! {
     BAD_ORIGIN = "E0514";
     BAD_HEADER_NAME = "E0515";
     BAD_SCOPE = "E0516";
+    // Good on paper, but it cannot be put in force.
+    CANNOT_START = "E0601";
     // Legal, but suspicious.
     EXPIRES_SOON = "W0001";
     UNUSED_AGENCY = "W0002";

@@ -259,6 +259,93 @@ pub enum EndpointProtocol {
     H2c,
 }
 
+/// Two issuers are the same when what they mean is: where they stand in the file is left aside.
+impl PartialEq for Issuer {
+    fn eq(&self, other: &Issuer) -> bool {
+        let Issuer {
+            at: _,
+            name,
+            issuer,
+            audiences,
+            jwks,
+            fetch_roots,
+            algorithms,
+            token_types,
+            clock_skew,
+            max_level,
+            level_claim,
+            levels,
+            refresh,
+            keep_keys,
+        } = self;
+        *name == other.name
+            && *issuer == other.issuer
+            && *audiences == other.audiences
+            && *jwks == other.jwks
+            && same_roots(fetch_roots.as_ref(), other.fetch_roots.as_ref())
+            && *algorithms == other.algorithms
+            && *token_types == other.token_types
+            && *clock_skew == other.clock_skew
+            && *max_level == other.max_level
+            && *level_claim == other.level_claim
+            && *levels == other.levels
+            && *refresh == other.refresh
+            && *keep_keys == other.keep_keys
+    }
+}
+
+/// As for [`Issuer`].
+impl PartialEq for Agency {
+    fn eq(&self, other: &Agency) -> bool {
+        let Agency {
+            at: _,
+            name,
+            title,
+            scope,
+            province,
+            endpoints,
+            tls,
+            health,
+            balance,
+            timeouts,
+            retry,
+            identity,
+            team,
+        } = self;
+        *name == other.name
+            && *title == other.title
+            && *scope == other.scope
+            && *province == other.province
+            && *endpoints == other.endpoints
+            && *tls == other.tls
+            && *health == other.health
+            && *balance == other.balance
+            && *timeouts == other.timeouts
+            && *retry == other.retry
+            && *identity == other.identity
+            && *team == other.team
+    }
+}
+
+impl PartialEq for ClientTls {
+    fn eq(&self, other: &ClientTls) -> bool {
+        let same_client = match (&self.client, &other.client) {
+            (Some(one), Some(two)) => one.chain == two.chain && one.key.secret_der() == two.key.secret_der(),
+            (None, None) => true,
+            _ => false,
+        };
+        same_client && self.server_name == other.server_name && same_roots(self.roots.as_ref(), other.roots.as_ref())
+    }
+}
+
+fn same_roots(one: Option<&Arc<rustls::RootCertStore>>, two: Option<&Arc<rustls::RootCertStore>>) -> bool {
+    match (one, two) {
+        (Some(one), Some(two)) => one.roots == two.roots,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
 /// How an `https://` endpoint is met.
 #[derive(Clone, Debug, Default)]
 pub struct ClientTls {

@@ -109,10 +109,9 @@ impl Upstream {
         self.used += 1;
         let mut scan = Scan::default();
         let mut informed = 0;
-        let (head, framing) = poll_fn(|cx| {
-            self.poll_head(cx, &mut upload, &request.method, &mut scan, patience, interim, &mut informed)
-        })
-        .await?;
+        let (head, framing) =
+            poll_fn(|cx| self.poll_head(cx, &mut upload, &request.method, &mut scan, patience, interim, &mut informed))
+                .await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             if !upload.asked_upgrade() {
                 return Err(Failure::Malformed("101 without being asked"));

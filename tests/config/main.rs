@@ -2,6 +2,7 @@
 //! the letter. What is well is `nothing`.
 //!
 //! To accept a change: `UPDATE_EXPECTED=1 cargo test --test config`, then read the diff.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod files;
 mod include;
@@ -97,7 +98,7 @@ fn every_file_has_exactly_the_faults_that_are_expected() {
 /// What the files here do not provoke is too large or too small for a golden file; the rest they must.
 #[test]
 fn every_code_is_provoked() {
-    let elsewhere = ["E0001", "E0003"];
+    let elsewhere = ["E0001", "E0003", "E0601"];
     let golden: String = fs::read_dir(here())
         .unwrap()
         .map(|entry| entry.unwrap().path())
