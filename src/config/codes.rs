@@ -26,6 +26,9 @@ codes! {
     UNKNOWN_VERSION = "E0013";
     NOT_IN_INCLUDED = "E0014";
     BAD_INCLUDE = "E0015";
+    TWO_DEFAULTS = "E0016";
+    MISPLACED_REFERENCE = "E0017";
+    NO_SECRET = "E0018";
     // Names and what they point at.
     NAME_TWICE = "E0101";
     BAD_NAME = "E0102";
@@ -85,4 +88,5 @@ codes! {
     CLIENT_CA_UNUSED = "W0007";
     TLS_UNUSED = "W0008";
     NOTHING_INCLUDED = "W0009";
+    KEY_READABLE_BY_ALL = "W0010";
 }

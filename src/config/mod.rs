@@ -17,6 +17,7 @@ mod nearest;
 mod raw;
 mod read;
 mod report;
+mod secret_ref;
 mod source;
 pub mod units;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::secret::Secret;
 use crate::tls::certs::{Identity, LoadedCertificate};
 use crate::words::{AgencyId, IssuerId, Level};
 
@@ -79,7 +80,15 @@ pub struct AssertionSettings {
     /// At most 60 s (contract section 3).
     pub lifetime: Duration,
     /// PKCS#8 PEM of a P-256 key; `None`: made at first start and kept in `state_dir`.
-    pub key: Option<PathBuf>,
+    pub key: Option<SecretSource>,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    File(PathBuf),
+    /// Out of the environment.
+    Value(Secret<String>),
 }
 
 #[derive(Debug)]
@@ -411,7 +420,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `false` for `retry: off`.
     pub retry: bool,
-    pub cors: Option<Cors>,
+    /// Shared by the routes that inherit it.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// Lower case, no port, no trailing dot.

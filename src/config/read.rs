@@ -12,7 +12,7 @@ use super::codes;
 use super::nearest::nearest;
 use super::raw::{Entry, Node, Place, Value};
 use super::report::{Faults, Reported};
-use super::units;
+use super::{secret_ref, units};
 
 /// Where a value lies, from the root: shown as `routes[3].require.level`. Built on the stack while reading, so that a file
 /// without faults pays nothing for it.
@@ -67,6 +67,9 @@ impl<'a> Field<'a> {
 
     /// Records that the value is not what is wanted.
     pub fn wrong_type<T>(&self, faults: &mut Faults, wanted: &str, remedy: impl Into<String>) -> Option<T> {
+        if self.refuse_reference(faults) {
+            return None;
+        }
         let found = match &self.node.value {
             Value::Seq(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
@@ -106,6 +109,23 @@ impl<'a> Field<'a> {
 
     /// Text that is not empty.
     pub fn text(&self, faults: &mut Faults) -> Option<&'a str> {
+        if self.refuse_reference(faults) { None } else { self.text_or_reference(faults) }
+    }
+
+    /// Whether this is a `${…}`, which is a fault but where a secret is expected.
+    fn refuse_reference(&self, faults: &mut Faults) -> bool {
+        let Value::Scalar { text, .. } = &self.node.value else { return false };
+        let found = secret_ref::is_reference(text);
+        if found {
+            let message = format!("`{}` is not replaced here: `${{…}}` is for secrets only", shown(text));
+            let remedy = "write the value itself; only `assertion.key` takes `${NAME}`";
+            self.fault(faults, codes::MISPLACED_REFERENCE, message, remedy);
+        }
+        found
+    }
+
+    /// The same, where a secret is expected.
+    pub fn text_or_reference(&self, faults: &mut Faults) -> Option<&'a str> {
         match &self.node.value {
             Value::Scalar { text, plain: true } if is_null(text) => {
                 self.wrong_type(faults, "text", "write a value, or leave the key out")
@@ -124,6 +144,9 @@ impl<'a> Field<'a> {
 
     /// One of a closed set of words.
     pub fn word<T: Copy>(&self, faults: &mut Faults, words: &[(&str, T)]) -> Option<T> {
+        if self.refuse_reference(faults) {
+            return None;
+        }
         let text = match &self.node.value {
             Value::Scalar { text, .. } => &**text,
             _ => return self.wrong_type(faults, "a word", format!("write one of {}", list(words.iter().map(|w| w.0)))),
@@ -202,6 +225,9 @@ impl<'a> Field<'a> {
         what: &str,
         read: fn(&str) -> Result<T, String>,
     ) -> Option<(&'a str, T)> {
+        if self.refuse_reference(faults) {
+            return None;
+        }
         let Value::Scalar { text, .. } = &self.node.value else {
             return self.wrong_type(faults, what, format!("write {what}"));
         };
@@ -311,6 +337,14 @@ pub struct Table<'a> {
 impl<'a> Table<'a> {
     pub fn path(&self) -> String {
         self.path.to_string()
+    }
+
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
     }
 
     pub fn get(&self, key: &'static str) -> Option<Field<'_>> {

@@ -10,6 +10,7 @@ mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use darvazeh::config::{self, Fault};
 
@@ -159,6 +160,42 @@ fn the_example_becomes_the_model_it_describes() {
     assert_eq!(pension.rate.map(|r| (r.requests, r.per.as_secs(), r.by)), Some((5, 60, RateBy::Subject)));
     assert_eq!((news.require.level, news.require.issuer), (Level::NONE, None));
     assert_eq!(config.agencies[1].identity, IdentityKind::Headers);
+}
+
+/// Defaults lie under what is written, key by key.
+#[test]
+fn defaults_lie_under_what_agencies_and_routes_say() {
+    use darvazeh::config::model::*;
+
+    let seconds = Duration::from_secs;
+    let text = fs::read_to_string(here().join("good_defaults.yaml")).unwrap();
+    let config = load(&text).expect("the example is good").config;
+    let [plain, own, quiet] = &config.agencies[..] else { panic!("three agencies") };
+    let health = |agency: &Agency| agency.health.as_ref().map(|h| (h.path.clone(), h.interval, h.timeout));
+    assert_eq!(health(plain), Some(("/healthz".to_owned(), seconds(7), seconds(2))));
+    assert_eq!(health(own), Some(("/healthz".to_owned(), seconds(9), seconds(2))));
+    assert_eq!(health(quiet), None);
+    let times = |t: Timeouts| [t.connect, t.response, t.idle].map(|time| time.as_secs());
+    assert_eq!((times(plain.timeouts), times(own.timeouts)), ([1, 10, 60], [1, 20, 60]));
+    assert_eq!([plain, own, quiet].map(|a| (a.retry.attempts, a.retry.budget_percent)), [(3, 20), (3, 50), (1, 0)]);
+    assert_eq!((plain.identity, own.identity), (IdentityKind::Headers, IdentityKind::None));
+    assert_eq!((plain.balance, plain.team.as_deref()), (Balance::RoundRobin, Some("platform")));
+
+    let [plain, own, quiet] = &config.routes[..] else { panic!("three routes") };
+    let host = |name: &str| HostPattern::Exact(name.to_owned());
+    assert_eq!((&plain.hosts[..], &own.hosts[..]), (&[host("api.example.ir")][..], &[host("own.example.ir")][..]));
+    let issuer = |route: &Route| route.require.issuer.map(|id| &*config.issuers[id.0 as usize].name);
+    assert_eq!([plain, own, quiet].map(issuer), [Some("sso"), Some("other"), None]);
+    assert_eq!([plain, own].map(|r| r.body_limit), [Some(1 << 20), Some(2 << 20)]);
+    assert_eq!(
+        [plain, own, quiet].map(|r| r.rate.map(|rate| rate.by)),
+        [Some(RateBy::Address), None, Some(RateBy::Route)]
+    );
+    assert_eq!([plain, own].map(|r| times(r.timeouts)), [[1, 10, 5], [1, 40, 5]]);
+    let on = |route: &Route| route.listeners.as_ref().map(|names| names[0].to_string());
+    assert_eq!((on(plain).as_deref(), on(own).as_deref()), (Some("public"), Some("internal")));
+    assert_eq!((plain.cors.is_some(), own.cors.is_some()), (true, false));
+    assert!(config.watch);
 }
 
 /// A file that is spoilt anywhere gives faults or a model, never a panic, and every fault has a place in it.

@@ -9,8 +9,10 @@ mod certificate;
 mod conflict;
 mod cors;
 mod exposure;
+mod inherited;
 mod issuer;
 mod listener;
+mod manner;
 mod names;
 mod pattern;
 mod route;
@@ -29,6 +31,7 @@ use super::read::{Field, Table, list};
 use super::report::Faults;
 use crate::clock::UnixTime;
 use listener::Listeners;
+use manner::Manner;
 use names::Names;
 
 /// One file of the config as it is judged.
@@ -81,7 +84,7 @@ struct Sections {
     agency_names: Names,
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "version",
     "include",
     "listeners",
@@ -93,6 +96,7 @@ const KEYS: [&str; 15] = [
     "watch",
     "contact",
     "assertion",
+    "defaults",
     "cors",
     "issuers",
     "agencies",
@@ -115,13 +119,16 @@ pub fn config(file: &Path, parts: &[Part<'_>], complete: bool, now: UnixTime, fa
     let roots: Vec<Field<'_>> = parts[1..].iter().filter_map(|part| part.root.map(Field::root)).collect();
     let mut files = vec![top];
     files.extend(roots.iter().filter_map(|root| included(root, cx)));
-    let default_cors = top.get("cors").and_then(|field| cors::read(&field, cx));
-    let mut sections = sections(&files, complete, cx);
+    let defaults = inherited::table(&top, cx);
+    let top_cors = top.get("cors").map(|field| (field.place(), cors::read(&field, cx)));
+    let manner = inherited::agencies(defaults.as_ref(), cx);
+    let mut sections = sections(&files, complete, &manner, cx);
+    let route_defaults = inherited::routes(defaults.as_ref(), top_cors, &mut sections, cx);
     let admin = listener::admin(&top, &mut sections.listeners, cx);
-    let routes = route::all(&files, complete, &mut sections, default_cors.as_ref(), cx);
+    let routes = route::all(&files, complete, &mut sections, route_defaults, cx);
     conflict::check(&routes, &sections, cx);
     exposure::check(&routes, &sections, complete, cx);
-    let state_dir = top::text_or(&top, "state_dir", defaults::STATE_DIR, cx);
+    let state_dir = top::text_or(&top, "state_dir", super::defaults::STATE_DIR, cx);
     let state_dir = cx.bases[0].join(state_dir);
     let access_log = top::access_log(&top, cx);
     let contact = top::contact(&top, cx);
@@ -165,10 +172,10 @@ fn included<'t>(root: &Field<'t>, cx: &mut Context<'_>) -> Option<Table<'t>> {
     Some(table)
 }
 
-fn sections(files: &[Table<'_>], complete: bool, cx: &mut Context<'_>) -> Sections {
+fn sections(files: &[Table<'_>], complete: bool, manner: &Manner, cx: &mut Context<'_>) -> Sections {
     let listeners = listener::all(&files[0], cx);
     let (issuers, issuer_names) = issuer::all(&files[0], cx);
-    let (agencies, agency_names) = agency::all(files, complete, cx);
+    let (agencies, agency_names) = agency::all(files, complete, manner, cx);
     Sections { listeners, issuers, issuer_names, agencies, agency_names }
 }
 
