@@ -137,7 +137,7 @@ fn request(c: &mut Criterion) {
     let token = token(dir.path());
     let file = config(dir.path(), agency());
     let loaded = darvazeh::config::load(&file, Clock::system().now()).expect("a good config");
-    let running = darvazeh::app::start(loaded.config, Some(1)).expect("it starts");
+    let running = darvazeh::app::start(loaded, Some(1)).expect("it starts");
     let address = running.listeners[0].1;
     let mut group = c.benchmark_group("request over TLS, one at a time");
     for (name, path) in [("level 0", "/open"), ("level 2, token known", "/guarded")] {

@@ -219,7 +219,13 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut refused =
         family("config_refused", MetricType::GAUGE, "1 while the file was refused and an older configuration runs.");
     refused.mut_metric().push(gauge(&[], f64::from(u8::from(control.reloads.is_refused()))));
-    vec![info, expiry, reloads, refused]
+    let mut kept = family(
+        "config_kept_files",
+        MetricType::GAUGE,
+        "Included files that are faulty: their last good versions are in force.",
+    );
+    kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
+    vec![info, expiry, reloads, refused, kept]
 }
 
 fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {

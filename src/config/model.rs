@@ -13,12 +13,19 @@ use ipnet::IpNet;
 use crate::tls::certs::{Identity, LoadedCertificate};
 use crate::words::{AgencyId, IssuerId, Level};
 
-/// A whole `routes.yaml`, checked.
+/// A whole `routes.yaml` with what it includes, checked.
 #[derive(Debug)]
 pub struct Config {
+    /// As given to the program.
     pub file: PathBuf,
-    /// SHA-256 over the file's bytes, lower-case hex.
+    /// SHA-256 over the file's bytes, lower-case hex. Included files follow, each as NUL, name, NUL, bytes.
     pub sha256: String,
+    /// Every file that was read, absolute: the config file, the included ones, then certificates, keys, CAs and key sets.
+    pub sources: Vec<PathBuf>,
+    /// Absolute directories in which a file that appears may be an included one.
+    pub source_dirs: Vec<PathBuf>,
+    /// Whether to reload when one of `sources` changes.
+    pub watch: bool,
     pub listeners: Vec<Listener>,
     pub admin: Option<SocketAddr>,
     pub access_log: AccessLog,
@@ -202,6 +209,8 @@ pub struct Agency {
     pub at: Position,
     pub name: Arc<str>,
     pub title: Title,
+    /// Who answers for it.
+    pub team: Option<Arc<str>>,
     pub scope: AgencyScope,
     pub province: Option<String>,
     /// Never empty.
@@ -279,8 +288,21 @@ impl PartialEq for Issuer {
 /// As for [`Issuer`].
 impl PartialEq for Agency {
     fn eq(&self, other: &Agency) -> bool {
-        let Agency { at: _, name, title, scope, province, endpoints, tls, health, balance, timeouts, retry, identity } =
-            self;
+        let Agency {
+            at: _,
+            name,
+            title,
+            scope,
+            province,
+            endpoints,
+            tls,
+            health,
+            balance,
+            timeouts,
+            retry,
+            identity,
+            team,
+        } = self;
         *name == other.name
             && *title == other.title
             && *scope == other.scope
@@ -292,6 +314,7 @@ impl PartialEq for Agency {
             && *timeouts == other.timeouts
             && *retry == other.retry
             && *identity == other.identity
+            && *team == other.team
     }
 }
 

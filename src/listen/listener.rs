@@ -31,6 +31,7 @@ pub struct ListenerLive {
 }
 
 /// What a connection is given when it is accepted, and keeps.
+#[derive(Clone)]
 pub struct Settings {
     pub tls: Option<Arc<ServerConfig>>,
     pub trusted_proxies: Arc<[IpNet]>,

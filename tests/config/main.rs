@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod files;
+mod include;
 mod schema;
 
 use std::fs;
@@ -31,21 +32,44 @@ fn load(text: &str) -> Result<config::Loaded, Vec<Fault>> {
     load_in(tempfile::tempdir().expect("a temporary directory").path(), text)
 }
 
-fn found(text: &str) -> String {
+/// What is found in a config: a file, or a directory with a `routes.yaml` and what it includes.
+fn found(config: &Path) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let faults = match load_in(dir.path(), text) {
+    let main = if config.is_dir() { config.join("routes.yaml") } else { config.to_owned() };
+    if config.is_dir() {
+        copy(config, dir.path());
+    }
+    let faults = match load_in(dir.path(), &fs::read_to_string(main).unwrap()) {
         Ok(loaded) => loaded.warnings,
         Err(faults) => faults,
     };
-    let lines: Vec<String> = faults.iter().map(line).collect();
+    let lines: Vec<String> = faults.iter().map(|fault| line(fault, dir.path())).collect();
     let text = if lines.is_empty() { "nothing\n".to_owned() } else { lines.concat() };
     text.replace(&*dir.path().to_string_lossy(), "DIR")
 }
 
-fn line(fault: &Fault) -> String {
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        let target = to.join(entry.file_name().unwrap());
+        match entry.is_dir() {
+            true => copy(&entry, &target),
+            false => fs::write(&target, fs::read(&entry).unwrap()).unwrap(),
+        }
+    }
+}
+
+/// `routes.yaml` itself is not named.
+fn line(fault: &Fault, dir: &Path) -> String {
     let Fault { code, line, column, path, message, remedy, .. } = fault;
-    let related = fault.related.as_ref().map(|r| format!("\n    see {}:{} {}", r.line, r.column, r.message));
-    format!("{line}:{column} {code} {path}: {message}\n    help: {remedy}{}\n", related.unwrap_or_default())
+    let in_file = |file: &str| match Path::new(file).strip_prefix(dir).unwrap().to_str().unwrap() {
+        "routes.yaml" => String::new(),
+        other => format!("{other}:"),
+    };
+    let see =
+        |r: &config::fault::Related| format!("\n    see {}{}:{} {}", in_file(&r.file), r.line, r.column, r.message);
+    let (file, related) = (in_file(&fault.file), fault.related.as_ref().map(see).unwrap_or_default());
+    format!("{file}{line}:{column} {code} {path}: {message}\n    help: {remedy}{related}\n")
 }
 
 #[test]
@@ -53,11 +77,11 @@ fn every_file_has_exactly_the_faults_that_are_expected() {
     let update = std::env::var_os("UPDATE_EXPECTED").is_some();
     let mut wrong = Vec::new();
     let mut files: Vec<_> = fs::read_dir(here()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
+    files.retain(|path| path.is_dir() || path.extension().is_some_and(|e| e == "yaml"));
     assert!(!files.is_empty());
     files.sort();
     for file in files {
-        let found = found(&fs::read_to_string(&file).unwrap());
+        let found = found(&file);
         let golden = file.with_extension("expected");
         if update {
             fs::write(&golden, &found).unwrap();

@@ -12,19 +12,28 @@ use crate::config::model::{
 };
 use crate::config::read::shown;
 
-const KEYS: [&str; 10] =
-    ["title", "scope", "province", "endpoints", "tls", "health", "balance", "timeouts", "retry", "identity"];
+const KEYS: [&str; 11] =
+    ["title", "team", "scope", "province", "endpoints", "tls", "health", "balance", "timeouts", "retry", "identity"];
 
-pub fn all(top: &Table<'_>, cx: &mut Context<'_>) -> (Vec<Option<Agency>>, Names) {
+/// The agencies of all files.
+pub fn all(files: &[Table<'_>], complete: bool, cx: &mut Context<'_>) -> (Vec<Option<Agency>>, Names) {
     let mut names = Names::new("agency", codes::UNKNOWN_AGENCY);
     let mut agencies = Vec::new();
-    let remedy = "name at least one agency: `agencies: { NAME: { endpoints: [http://…] } }`";
-    let Some(field) = top.need(cx.faults, "agencies", remedy) else { return (agencies, names) };
-    let Some(table) = field.named(cx.faults, "a mapping of agencies by name") else { return (agencies, names) };
-    for (name, place, field) in table.iter() {
-        names::check_key(name, place, &field, cx.faults);
-        names.add_key(name, agencies.len(), place);
-        agencies.push(agency(name, place, &field, cx));
+    if !complete {
+        names.set_incomplete();
+    }
+    let mut given: Vec<Field<'_>> = files.iter().filter_map(|file| file.get("agencies")).collect();
+    if given.is_empty() && complete {
+        let remedy = "name at least one agency: `agencies: { NAME: { endpoints: [http://…] } }`";
+        given.extend(files[0].need(cx.faults, "agencies", remedy));
+    }
+    for field in &given {
+        let Some(table) = field.named(cx.faults, "a mapping of agencies by name") else { continue };
+        for (name, place, field) in table.iter() {
+            names::check_key(name, place, &field, cx.faults);
+            names.add_key(name, agencies.len(), place, &field, cx.faults);
+            agencies.push(agency(name, place, &field, cx));
+        }
     }
     (agencies, names)
 }
@@ -57,6 +66,7 @@ fn agency(name: &str, place: super::Place, field: &Field<'_>, cx: &mut Context<'
         at: cx.position(place),
         name: Arc::from(name),
         title: title.unwrap_or_else(|| Title { fa: name.to_owned(), en: name.to_owned() }),
+        team: table.get("team").and_then(|f| f.text(cx.faults)).map(Arc::from),
         scope,
         province,
         tls: table.get("tls").map_or_else(ClientTls::default, |f| client_tls(&f, over_tls, cx)),

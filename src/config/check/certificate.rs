@@ -68,7 +68,8 @@ fn report(fault: CertFault, cert: &Field<'_>, key: Option<&Field<'_>>, cx: &mut 
         CertFault::Unreadable(why) => {
             // The loader does not say which of the two files it could not read.
             let field = if cx.file(cert).is_some_and(|f| std::fs::File::open(f).is_ok()) { key } else { cert };
-            let message = format!("the file cannot be read: {why}");
+            let path = cx.file(field).unwrap_or_default();
+            let message = format!("`{}` cannot be read: {why}", path.display());
             (field, codes::FILE_UNREADABLE, message, "name a file that is there and that this user may read")
         }
         CertFault::NoCertificate => (

@@ -17,26 +17,33 @@ const KEYS: [&str; 10] =
 /// whole is refused then.
 pub struct ReadRoute {
     pub route: Route,
-    /// Its place in the file's list.
+    /// Its place in the list of its file.
     pub index: usize,
     pub match_place: Place,
     /// `None`: at fault.
     pub level: Option<Level>,
 }
 
+/// The routes of all files, in their order.
 pub fn all(
-    top: &Table<'_>,
+    files: &[Table<'_>],
+    complete: bool,
     sections: &mut Sections,
     default_cors: Option<&Cors>,
     cx: &mut Context<'_>,
 ) -> Vec<ReadRoute> {
     let mut routes = Vec::new();
     let mut names = Names::new("route", codes::NAME_TWICE);
-    let Some(field) = top.need(cx.faults, "routes", "add `routes:` with a list of routes") else { return routes };
-    let Some(items) = field.items(cx.faults) else { return routes };
-    routes.reserve(items.len());
-    for (index, item) in items.enumerate() {
-        routes.extend(route(&item, index, sections, &mut names, default_cors, cx));
+    let mut given: Vec<Field<'_>> = files.iter().filter_map(|file| file.get("routes")).collect();
+    if given.is_empty() && complete {
+        given.extend(files[0].need(cx.faults, "routes", "add `routes:` with a list of routes"));
+    }
+    for field in &given {
+        let Some(items) = field.items(cx.faults) else { continue };
+        routes.reserve(items.len());
+        for (index, item) in items.enumerate() {
+            routes.extend(route(&item, index, sections, &mut names, default_cors, cx));
+        }
     }
     routes
 }

@@ -38,7 +38,7 @@ pub fn access_log(top: &Table<'_>, cx: &mut Context<'_>) -> AccessLog {
 
 /// The file itself may be made later; the directory must be there.
 fn log_file(field: &Field<'_>, file: &str, cx: &mut Context<'_>) -> PathBuf {
-    let path = cx.base.join(file);
+    let path = cx.path(field, file);
     if !path.parent().is_some_and(|dir| dir.is_dir()) {
         let message = format!("the directory of `{file}` does not exist");
         field.fault(cx.faults, codes::FILE_UNREADABLE, message, "make the directory, or name another file");
