@@ -29,6 +29,7 @@ mod listeners;
 mod metrics;
 mod paths;
 mod rates;
+mod reload;
 mod replay;
 mod routing;
 mod streaming;
