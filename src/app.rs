@@ -1,6 +1,7 @@
 //! Start-up as one story: build, bind, serve, drain. Floor 6; the command line and the demo both start the gateway here.
 
 pub mod reload;
+pub mod watch;
 
 use std::fmt;
 use std::io;
@@ -16,7 +17,7 @@ use self::reload::Reloader;
 use crate::admin::reloads::Reloads;
 use crate::admin::{self, Control};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Loaded;
 use crate::listen::{ListenerLive, Order, WorkerHandle, thread};
 use crate::live::{Live, Surroundings, compile};
 use crate::observe::{Names, access_log};
@@ -52,7 +53,8 @@ pub struct Running {
 }
 
 /// Starts everything. Every listener accepts when this returns. Must be called outside of any runtime.
-pub fn start(config: Config, workers: Option<usize>) -> Result<Running, StartError> {
+pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartError> {
+    let Loaded { config, last_good, .. } = loaded;
     let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
     let names = Arc::new(Names::default());
     let clock = Clock::system();
@@ -95,8 +97,10 @@ pub fn start(config: Config, workers: Option<usize>) -> Result<Running, StartErr
     if let Some(socket) = admin {
         runtime.spawn(admin::server::serve(socket, control.clone()));
     }
-    let reloader = Reloader { file: config.file.clone(), control: control.clone(), around };
+    let (file, last_good) = (config.file.clone(), last_good.into());
+    let reloader = Reloader { file, control: control.clone(), around, last_good };
     runtime.spawn(reload::serve(Arc::new(reloader), wishes));
+    runtime.spawn(watch::serve(control.clone()));
     let listeners = control.listeners.load().iter().map(|l| (l.name.clone(), l.address)).collect();
     Ok(Running { listeners, admin: admin_address, control, workers, log, runtime, drain })
 }

@@ -6,14 +6,23 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::UnixTime;
-use crate::config::Fault;
+use crate::config::{Fault, KeptFile};
 
 /// How a reload ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    Applied { sha256: String, at: UnixTime, warnings: Vec<Fault> },
+    Applied {
+        sha256: String,
+        at: UnixTime,
+        warnings: Vec<Fault>,
+        kept: Vec<KeptFile>,
+    },
     /// The configuration before it is still in force.
-    Refused { sha256: String, at: UnixTime, faults: Vec<Fault> },
+    Refused {
+        sha256: String,
+        at: UnixTime,
+        faults: Vec<Fault>,
+    },
 }
 
 impl Outcome {
@@ -24,8 +33,10 @@ impl Outcome {
     /// As the contract has it (section 5, "JSON"). `sha256` is of what is in force.
     pub fn as_json(&self) -> Value {
         match self {
-            Outcome::Applied { sha256, at, warnings } => {
-                json!({"outcome": "applied", "sha256": sha256, "faults": warnings, "at": at})
+            Outcome::Applied { sha256, at, warnings, kept } => {
+                let kept = kept.iter().map(|k| json!({"file": k.file, "in_use": k.in_use, "faults": k.faults}));
+                let kept: Vec<Value> = kept.collect();
+                json!({"outcome": "applied", "sha256": sha256, "faults": warnings, "at": at, "kept": kept})
             }
             Outcome::Refused { sha256, at, faults } => {
                 json!({"outcome": "refused", "sha256": sha256, "faults": faults, "at": at})
@@ -34,8 +45,13 @@ impl Outcome {
     }
 }
 
-/// Somebody waits for the outcome, or nobody does (a signal).
-pub type Wish = Option<oneshot::Sender<Outcome>>;
+/// What is asked for.
+pub enum Wish {
+    /// A reload; somebody may wait for its outcome.
+    Reload(Option<oneshot::Sender<Outcome>>),
+    /// Certificates, keys and CAs read anew, without taking up an edit of the file.
+    Renew,
+}
 
 pub struct Reloads {
     wishes: mpsc::UnboundedSender<Wish>,
@@ -58,13 +74,26 @@ impl Reloads {
     /// Asks for a reload and waits for its end; `None` when none can be had any more.
     pub async fn ask(&self) -> Option<Outcome> {
         let (answer, outcome) = oneshot::channel();
-        self.wishes.send(Some(answer)).ok()?;
+        self.wishes.send(Wish::Reload(Some(answer))).ok()?;
         outcome.await.ok()
     }
 
     /// Asks for a reload without waiting.
     pub fn wish(&self) {
-        let _ = self.wishes.send(None);
+        let _ = self.wishes.send(Wish::Reload(None));
+    }
+
+    /// Asks for certificates, keys and CAs to be read anew.
+    pub fn wish_renewal(&self) {
+        let _ = self.wishes.send(Wish::Renew);
+    }
+
+    /// Included files whose last good version is in force instead of what is on disk.
+    pub fn kept(&self) -> usize {
+        match &self.seen.lock().unwrap_or_else(PoisonError::into_inner).last {
+            Some(Outcome::Applied { kept, .. }) => kept.len(),
+            _ => 0,
+        }
     }
 
     pub fn note(&self, outcome: &Outcome) {

@@ -5,22 +5,26 @@
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
 use crate::admin::Control;
 use crate::admin::reloads::{Outcome, Wish};
 use crate::config::model::{ClientAuth, Listener, ServerTls};
-use crate::config::{self, Config, Fault, Loaded};
+use crate::config::{self, Config, Fault, KeptFile, LastGood, Loaded};
 use crate::listen::listener::Settings;
 use crate::listen::{ListenerLive, Order};
-use crate::live::{Surroundings, compile, end_orphans, load_checked};
+use crate::live::{Surroundings, compile, end_orphans, load_checked_with};
+use crate::tls::certs::load_server;
+use crate::tls::server::server_config;
 
 pub struct Reloader {
     pub file: PathBuf,
     pub control: Arc<Control>,
     pub around: Surroundings,
+    /// The included files as they are in force, for those that may keep their last good version.
+    pub last_good: Mutex<LastGood>,
 }
 
 /// One reload after the other, for as long as there are wishes. What was asked for meanwhile is one reload.
@@ -31,10 +35,14 @@ pub async fn serve(reloader: Arc<Reloader>, mut wishes: mpsc::UnboundedReceiver<
             waiting.push(more);
         }
         let reloader = reloader.clone();
+        let only_renew = waiting.iter().all(|wish| matches!(wish, Wish::Renew));
         // Reading files and compiling block: not on the runtime that answers probes.
-        let Ok(outcome) = tokio::task::spawn_blocking(move || reloader.reload()).await else { continue };
-        for answer in waiting.into_iter().flatten() {
-            let _ = answer.send(outcome.clone());
+        let work = move || if only_renew { reloader.renew() } else { Some(reloader.reload()) };
+        let Ok(Some(outcome)) = tokio::task::spawn_blocking(work).await else { continue };
+        for wish in waiting {
+            if let Wish::Reload(Some(answer)) = wish {
+                let _ = answer.send(outcome.clone());
+            }
         }
     }
 }
@@ -55,15 +63,18 @@ impl Reloader {
     fn reload(&self) -> Outcome {
         let at = self.around.clock.now();
         let outcome = match self.try_reload() {
-            Ok((sha256, warnings)) => {
+            Ok((sha256, warnings, kept)) => {
                 eprintln!("reload applied sha256={sha256}");
-                Outcome::Applied { sha256, at, warnings }
+                for file in &kept {
+                    let state = if file.in_use { "its last good version stays in force" } else { "it is left out" };
+                    eprintln!("error: {} is faulty: {state}", file.file);
+                    print_faults(&file.faults);
+                }
+                Outcome::Applied { sha256, at, warnings, kept }
             }
             Err(faults) => {
                 eprintln!("reload refused, the configuration before it goes on:");
-                for fault in &faults {
-                    eprintln!("  {}[{}] {}:{}:{}: {}", fault.path, fault.code, fault.file, fault.line, fault.column, fault.message);
-                }
+                print_faults(&faults);
                 Outcome::Refused { sha256: self.control.live.load().config.sha256.clone(), at, faults }
             }
         };
@@ -71,12 +82,73 @@ impl Reloader {
         outcome
     }
 
-    fn try_reload(&self) -> Result<(String, Vec<Fault>), Vec<Fault>> {
-        let Loaded { config, warnings } = load_checked(&self.file, self.around.clock.now())?;
+    fn try_reload(&self) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {
+        self.apply(self.load()?)
+    }
+
+    fn load(&self) -> Result<Loaded, Vec<Fault>> {
+        let last_good = self.last_good.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        load_checked_with(&self.file, self.around.clock.now(), &last_good)
+    }
+
+    fn apply(&self, loaded: Loaded) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {
+        let Loaded { config, warnings, kept, last_good } = loaded;
         let plan = self.plan(config).map_err(|message| vec![self.fault(message)])?;
         let sha256 = plan.snapshot.config.sha256.clone();
         self.put_in_force(plan);
-        Ok((sha256, warnings))
+        *self.last_good.lock().unwrap_or_else(PoisonError::into_inner) = last_good;
+        Ok((sha256, warnings, kept))
+    }
+
+    /// A certificate, key or CA file has changed. Where the configuration on disk is the one in force, all of it is made
+    /// anew; an edit that nobody asked to apply waits, and only the listeners' certificates are renewed.
+    fn renew(&self) -> Option<Outcome> {
+        let in_force = self.control.live.load();
+        match self.load() {
+            Ok(loaded) if loaded.config.sha256 == in_force.config.sha256 => {
+                let at = self.around.clock.now();
+                match self.apply(loaded) {
+                    Ok((sha256, ..)) => eprintln!("renewed: files of sha256={sha256} were read anew"),
+                    Err(faults) => {
+                        eprintln!("error: changed files cannot be put in force");
+                        print_faults(&faults);
+                        let sha256 = in_force.config.sha256.clone();
+                        let outcome = Outcome::Refused { sha256, at, faults };
+                        self.control.reloads.note(&outcome);
+                        return Some(outcome);
+                    }
+                }
+            }
+            _ => self.renew_certificates(&in_force.config),
+        }
+        None
+    }
+
+    fn renew_certificates(&self, config: &Config) {
+        for live in self.control.listeners.load().iter() {
+            let Some(listener) = config.listeners.iter().find(|listener| listener.name == live.name) else { continue };
+            let Some(tls) = &listener.tls else { continue };
+            let now = self.around.clock.now();
+            let anew = tls.certificates.iter().map(|old| load_server(&old.files.0, &old.files.1, now).map(Arc::new));
+            match anew.collect::<Result<Vec<_>, _>>() {
+                Ok(certificates) => {
+                    let same =
+                        certificates.iter().zip(&tls.certificates).all(|(new, old)| new.key.cert == old.key.cert);
+                    let tls =
+                        ServerTls { certificates, tls13_only: tls.tls13_only, client_auth: tls.client_auth.clone() };
+                    match server_config(&tls) {
+                        Ok(config) if !same => {
+                            live.settings
+                                .rcu(|settings| Settings { tls: Some(config.clone()), ..Settings::clone(settings) });
+                            eprintln!("renewed: certificates of listener {}", live.name);
+                        }
+                        Ok(_) => {}
+                        Err(error) => eprintln!("error: listener {}: {error}", live.name),
+                    }
+                }
+                Err(fault) => eprintln!("error: listener {}: a certificate file cannot be used: {fault:?}", live.name),
+            }
+        }
     }
 
     /// A fault that no place in the file is to blame for.
@@ -132,6 +204,13 @@ impl Reloader {
         for worker in &control.workers {
             let _ = worker.send(Order::Adopt);
         }
+    }
+}
+
+fn print_faults(faults: &[Fault]) {
+    for fault in faults {
+        let Fault { code, file, line, column, message, .. } = fault;
+        eprintln!("  {code} {file}:{line}:{column}: {message}");
     }
 }
 

@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::permit::Permit;
 use super::private_file;
 use crate::clock::UnixTime;
-use crate::config::model::AssertionSettings;
+use crate::config::model::{AssertionSettings, SecretSource};
 
 /// The contract's bound, seconds.
 const MAX_LIFETIME: i64 = 60;
@@ -73,7 +73,9 @@ impl Signer {
     /// A file that is there but unreadable or malformed; a directory that cannot be written.
     pub fn load_or_create(settings: &AssertionSettings, state_dir: &Path) -> Result<Signer, String> {
         let key = match &settings.key {
-            Some(path) => read_key(path)?,
+            Some(SecretSource::File(path)) => read_key(path)?,
+            Some(SecretSource::Value(pem)) => parse_key(pem.expose().as_bytes())
+                .ok_or("the assertion key from the environment is not a P-256 key in PKCS#8 PEM")?,
             None => load_or_make(&state_dir.join("assertion.key"), new_key, read_key)?,
         };
         let pairwise = load_or_make(&state_dir.join("pairwise.key"), new_secret, Pairwise::read)?;

@@ -18,16 +18,16 @@ pub fn run(file: &Path) -> ExitCode {
     let loaded = match live::load_checked(file, Clock::system().now()) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            check::print(&faults, file, &mut std::io::stderr());
+            check::print(&faults, &mut std::io::stderr());
             return ExitCode::FAILURE;
         }
     };
-    check::print(&loaded.warnings, file, &mut std::io::stderr());
+    check::print(&loaded.warnings, &mut std::io::stderr());
     let workers = match workers() {
         Ok(workers) => workers,
         Err(text) => return failed(&text),
     };
-    let running = match app::start(loaded.config, workers) {
+    let running = match app::start(loaded, workers) {
         Ok(running) => running,
         Err(error) => return failed(&error.to_string()),
     };

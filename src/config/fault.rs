@@ -24,6 +24,7 @@ pub struct Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Related {
     pub message: String,
+    pub file: String,
     pub line: u32,
     pub column: u32,
 }

@@ -11,15 +11,23 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::written::Written;
+use crate::secret::Secret;
 use crate::tls::certs::{Identity, LoadedCertificate};
 use crate::words::{AgencyId, IssuerId, Level};
 
-/// A whole `routes.yaml`, checked.
+/// A whole `routes.yaml` with what it includes, checked.
 #[derive(Debug)]
 pub struct Config {
+    /// As given to the program.
     pub file: PathBuf,
-    /// SHA-256 over the file's bytes, lower-case hex.
+    /// SHA-256 over the file's bytes, lower-case hex. Included files follow, each as NUL, name, NUL, bytes.
     pub sha256: String,
+    /// Every file that was read, absolute: the config file, the included ones, then certificates, keys, CAs and key sets.
+    pub sources: Vec<PathBuf>,
+    /// Absolute directories in which a file that appears may be an included one.
+    pub source_dirs: Vec<PathBuf>,
+    /// Whether to reload when one of `sources` changes.
+    pub watch: bool,
     pub listeners: Vec<Listener>,
     pub admin: Option<SocketAddr>,
     pub access_log: AccessLog,
@@ -75,7 +83,15 @@ pub struct AssertionSettings {
     /// At most 60 s (contract section 3).
     pub lifetime: Duration,
     /// PKCS#8 PEM of a P-256 key; `None`: made at first start and kept in `state_dir`.
-    pub key: Option<PathBuf>,
+    pub key: Option<SecretSource>,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    File(PathBuf),
+    /// Out of the environment.
+    Value(Secret<String>),
 }
 
 #[derive(Debug)]
@@ -205,6 +221,8 @@ pub struct Agency {
     pub at: Position,
     pub name: Arc<str>,
     pub title: Title,
+    /// Who answers for it.
+    pub team: Option<Arc<str>>,
     pub scope: AgencyScope,
     pub province: Option<String>,
     /// Never empty.
@@ -248,8 +266,20 @@ pub enum EndpointProtocol {
 impl PartialEq for Issuer {
     fn eq(&self, other: &Issuer) -> bool {
         let Issuer {
-            at: _, name, issuer, audiences, jwks, fetch_roots, algorithms, token_types, clock_skew, max_level,
-            level_claim, levels, refresh, keep_keys,
+            at: _,
+            name,
+            issuer,
+            audiences,
+            jwks,
+            fetch_roots,
+            algorithms,
+            token_types,
+            clock_skew,
+            max_level,
+            level_claim,
+            levels,
+            refresh,
+            keep_keys,
         } = self;
         *name == other.name
             && *issuer == other.issuer
@@ -271,7 +301,19 @@ impl PartialEq for Issuer {
 impl PartialEq for Agency {
     fn eq(&self, other: &Agency) -> bool {
         let Agency {
-            at: _, name, title, scope, province, endpoints, tls, health, balance, timeouts, retry, identity,
+            at: _,
+            name,
+            title,
+            scope,
+            province,
+            endpoints,
+            tls,
+            health,
+            balance,
+            timeouts,
+            retry,
+            identity,
+            team,
         } = self;
         *name == other.name
             && *title == other.title
@@ -284,6 +326,7 @@ impl PartialEq for Agency {
             && *timeouts == other.timeouts
             && *retry == other.retry
             && *identity == other.identity
+            && *team == other.team
     }
 }
 
@@ -294,9 +337,7 @@ impl PartialEq for ClientTls {
             (None, None) => true,
             _ => false,
         };
-        same_client
-            && self.server_name == other.server_name
-            && same_roots(self.roots.as_ref(), other.roots.as_ref())
+        same_client && self.server_name == other.server_name && same_roots(self.roots.as_ref(), other.roots.as_ref())
     }
 }
 
@@ -382,7 +423,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `false` for `retry: off`.
     pub retry: bool,
-    pub cors: Option<Cors>,
+    /// Shared by the routes that inherit it.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// Lower case, no port, no trailing dot.

@@ -162,13 +162,10 @@ fn names_another_version(head: &[u8]) -> bool {
     let line = &head[..memchr::memchr(b'\r', head).unwrap_or(0)];
     let version = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
     matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+        if major.is_ascii_digit() && minor.is_ascii_digit() && !matches!((major, minor), (b'1', b'0' | b'1')))
 }
 
-fn with_header_slots<'h, T>(
-    count: usize,
-    parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'h>>]) -> T,
-) -> T {
+fn with_header_slots<'h, T>(count: usize, parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'h>>]) -> T) -> T {
     if count <= STACK_HEADERS {
         parse(&mut [const { MaybeUninit::uninit() }; STACK_HEADERS][..count])
     } else {

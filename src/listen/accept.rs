@@ -47,13 +47,7 @@ pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc
     }
 }
 
-fn admit(
-    stream: TcpStream,
-    peer: SocketAddr,
-    listener: &Arc<ListenerLive>,
-    worker: &Rc<Worker>,
-    closing: &Closing,
-) {
+fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, worker: &Rc<Worker>, closing: &Closing) {
     let settings = listener.settings.load_full();
     let Some(place) = listener.addresses.enter(peer.ip(), settings.connections_per_address) else {
         count(&worker.books.tally.accept_refused);
@@ -61,13 +55,8 @@ fn admit(
     };
     // An answer must not wait for the acknowledgement of the one before (Nagle).
     let _ = stream.set_nodelay(true);
-    let connection = Connection {
-        peer,
-        listener: listener.name.clone(),
-        settings,
-        worker: worker.clone(),
-        ear: closing.listen(),
-    };
+    let connection =
+        Connection { peer, listener: listener.name.clone(), settings, worker: worker.clone(), ear: closing.listen() };
     let closing = closing.clone();
     tokio::task::spawn_local(async move {
         let mut serving = pin!(connection.serve(stream, place));

@@ -31,6 +31,7 @@ pub struct ListenerLive {
 }
 
 /// What a connection is given when it is accepted, and keeps.
+#[derive(Clone)]
 pub struct Settings {
     pub tls: Option<Arc<ServerConfig>>,
     pub trusted_proxies: Arc<[IpNet]>,
@@ -66,9 +67,12 @@ impl Settings {
     pub fn new(listener: &Listener, same_tls: Option<Arc<ServerConfig>>) -> io::Result<Settings> {
         let tls = match same_tls {
             Some(tls) => Some(tls),
-            None => listener.tls.as_ref().map(server_config).transpose().map_err(|error| {
-                io::Error::other(format!("listener {}: {error}", listener.name))
-            })?,
+            None => listener
+                .tls
+                .as_ref()
+                .map(server_config)
+                .transpose()
+                .map_err(|error| io::Error::other(format!("listener {}: {error}", listener.name)))?,
         };
         let limits = &listener.limits;
         Ok(Settings {

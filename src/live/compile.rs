@@ -170,8 +170,7 @@ type WayKey = (Option<String>, Option<String>, [u128; 3], bool);
 impl Shared {
     fn requirement(&mut self, require: &Require, issuers: &[Arc<Issuer>]) -> Arc<Requirement> {
         let max_age = require.max_age.map(|age| age.as_secs());
-        let key =
-            (require.level.number(), require.issuer.map(|issuer| issuer.0), require.scopes.clone(), max_age);
+        let key = (require.level.number(), require.issuer.map(|issuer| issuer.0), require.scopes.clone(), max_age);
         let make = || {
             let issuer = require.issuer.map(|id| issuers[id.0 as usize].clone());
             Arc::new(Requirement::new(require, issuer))

@@ -15,12 +15,17 @@ pub use compile::{Surroundings, compile, end_orphans};
 pub use snapshot::{RouteLive, Snapshot};
 
 use crate::clock::UnixTime;
-use crate::config::{self, Fault, Loaded};
+use crate::config::{self, Fault, LastGood, Loaded};
 
-/// The way of a file into force, for `check`, start-up and every reload: its own rules first, then its expectations.
-/// Errors: every fault, warnings included.
+/// The way of a file into force, for `check` and start-up: its own rules first, then its expectations. Errors: every fault,
+/// warnings included.
 pub fn load_checked(file: &Path, now: UnixTime) -> Result<Loaded, Vec<Fault>> {
-    let mut loaded = config::load(file, now)?;
+    load_checked_with(file, now, &LastGood::default())
+}
+
+/// The same for a reload, which may fall back on what included files were.
+pub fn load_checked_with(file: &Path, now: UnixTime, last_good: &LastGood) -> Result<Loaded, Vec<Fault>> {
+    let mut loaded = config::load_with(file, now, last_good)?;
     let broken = expect::judge(&loaded.config);
     if broken.is_empty() {
         return Ok(loaded);

@@ -17,7 +17,7 @@ use crate::balance::Lease;
 use crate::body::{Body, BodyError};
 use crate::closing::Ear;
 use crate::config::model::Contact;
-use crate::forward::Reply;
+use crate::forward::{self, Reply};
 use crate::limit::body::Counter;
 use crate::live::snapshot::Fate;
 use crate::message::{Outbound, Tunnel, TunnelGuard};
@@ -157,7 +157,12 @@ impl HttpBody for Recorded {
                 self.lasting = None;
             }
         }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            forward::headers::clean(trailers);
+        }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(data), Some(record)) = (frame.data_ref(), &mut self.record) {

@@ -115,6 +115,7 @@ fn table() -> Vec<(&'static str, String, Vec<String>)> {
         "/news", "/news/", "/news/a?q=1", "/%6eews/%d8%a7", "/newsx", "/", "/insurance", "/insurance/pensions/7", "/profile",
         "/inside", "/nowhere", "/.gateway/jwks.json", "/news/../x", "/news/%2e", "/news%2fa", "/news//a", "/news/a;b",
         "/news/%zz", "/news/%252e", "/news/#a", "/news\\a", "/profile?access_token=x", "/news?access_token=x",
+        "/news/a b",
         "/news?a\u{e9}",
     ] {
         add("GET", target, Vec::new());

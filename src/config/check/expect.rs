@@ -18,21 +18,30 @@ const ERRORS: [&str; 4] =
 /// What `then.route` is called where no route is to be met.
 const NONE: &str = "none";
 
+/// The routes that a case may name.
+struct Names<'a> {
+    known: HashSet<&'a str>,
+    /// `false`: a file of them could not be read.
+    complete: bool,
+}
+
+/// `complete`: as for [`super::config`].
 pub fn all(
     top: &Table<'_>,
+    complete: bool,
     routes: &[ReadRoute],
     sections: &mut Sections,
     cx: &mut Context<'_>,
 ) -> Vec<Expectation> {
     let Some(field) = top.get("expect") else { return Vec::new() };
     let Some(items) = field.items(cx.faults) else { return Vec::new() };
-    let names: HashSet<&str> = routes.iter().map(|read| &*read.route.name).collect();
+    let names = Names { known: routes.iter().map(|read| &*read.route.name).collect(), complete };
     items.filter_map(|item| case(&item, &names, sections, cx)).collect()
 }
 
 fn case(
     field: &Field<'_>,
-    routes: &HashSet<&str>,
+    routes: &Names<'_>,
     sections: &mut Sections,
     cx: &mut Context<'_>,
 ) -> Option<Expectation> {
@@ -90,7 +99,7 @@ fn caller(table: &Table<'_>, cx: &mut Context<'_>) -> Option<Option<SupposedCall
     Some(Some(SupposedCaller { level: level?, scopes, age }))
 }
 
-fn expected(field: &Field<'_>, routes: &HashSet<&str>, cx: &mut Context<'_>) -> Option<Expected> {
+fn expected(field: &Field<'_>, routes: &Names<'_>, cx: &mut Context<'_>) -> Option<Expected> {
     let table = field.table(cx.faults, &["route", "answer", "error", "code"])?;
     if ["route", "answer", "error", "code"].iter().all(|key| table.key_place(key).is_none()) {
         let remedy = "give at least one of `route`, `answer`, `error`, `code`";
@@ -123,12 +132,12 @@ fn flat<T>(read: Option<Option<T>>) -> Option<Option<T>> {
     }
 }
 
-fn route<'a>(field: &Field<'a>, routes: &HashSet<&str>, cx: &mut Context<'_>) -> Option<&'a str> {
+fn route<'a>(field: &Field<'a>, routes: &Names<'_>, cx: &mut Context<'_>) -> Option<&'a str> {
     let name = field.text(cx.faults)?;
-    if name == NONE || routes.contains(name) {
+    if name == NONE || routes.known.contains(name) || !routes.complete {
         return Some(name);
     }
-    let near = likely(name, routes.iter().copied());
+    let near = likely(name, routes.known.iter().copied());
     let name = shown(name);
     let (message, remedy) = match near {
         Some(near) => (format!("unknown route `{name}`, did you mean `{near}`?"), format!("write `{near}`")),
