@@ -56,8 +56,10 @@ pub async fn walk(token: &[u8], requirement: &Requirement, issuer: &Issuer, now:
         let note = if matches!(found, Ok(Some(_))) { "a key is named" } else { "no key is named" };
         kid = walk.judge("kid", found, note);
     }
-    let signature = parts.as_ref().and_then(|parts| walk.judge("encoding", token::decode(parts.signature), "base64url"));
-    let claims = parts.as_ref().and_then(|parts| walk.judge("claims", parts.claims(), "a JSON object, every member once"));
+    let signature =
+        parts.as_ref().and_then(|parts| walk.judge("encoding", token::decode(parts.signature), "base64url"));
+    let claims =
+        parts.as_ref().and_then(|parts| walk.judge("claims", parts.claims(), "a JSON object, every member once"));
     if let Some(claims) = &claims {
         for (name, check) in &CLAIM_CHECKS {
             walk.judge(name, check(claims, &issuer.model, now), good(name));
@@ -89,8 +91,28 @@ fn good(claim: &str) -> &'static str {
 
 /// The order of the checks: those that no finding was made for were not reached.
 const ORDER: [&str; 22] = [
-    "shape", "header", "crit", "alg", "typ", "kid", "encoding", "claims", "iss", "aud", "exp", "nbf", "iat", "sub",
-    "nonce", "client_id", "jti", "key", "signature", "level", "age", "scopes",
+    "shape",
+    "header",
+    "crit",
+    "alg",
+    "typ",
+    "kid",
+    "encoding",
+    "claims",
+    "iss",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "sub",
+    "nonce",
+    "client_id",
+    "jti",
+    "key",
+    "signature",
+    "level",
+    "age",
+    "scopes",
 ];
 
 #[derive(Default)]

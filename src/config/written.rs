@@ -80,7 +80,8 @@ mod tests {
         assert_eq!(parsed("https://a.ir/x%2f/../?q#f"), is(true, "a.ir", "/x%2f/../?q#f"));
         assert_eq!(parsed("HTTP://[::1]:8080"), is(false, "[::1]:8080", "/"));
         assert_eq!(parsed("http://a?q=1"), is(false, "a", "/?q=1"));
-        for bad in ["", "/a", "a.ir/x", "ftp://a", "http://", "https:///x", "http://u@a/", "http://a/\r\nX: y", "سلام"] {
+        for bad in ["", "/a", "a.ir/x", "ftp://a", "http://", "https:///x", "http://u@a/", "http://a/\r\nX: y", "سلام"]
+        {
             assert!(parsed(bad).is_err(), "{bad}");
         }
         assert!(Written::parse("GE T", "http://a").is_err() && Written::parse("", "http://a").is_err());

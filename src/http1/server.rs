@@ -173,7 +173,7 @@ impl http_body::Body for Imagined {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.clone()
+        self.0
     }
 }
 

@@ -46,7 +46,12 @@ fn a_refusal_has_the_code_and_the_challenge_of_the_gateway() {
     let pension = ["PUT", "https://api.example.ir/insurance/pensions/7"];
     for (arguments, status, code, challenge) in [
         (&HISTORY[..], 401, "token_missing", "Bearer realm=\"public\""),
-        (&[&HISTORY[..], &["--level", "1"]].concat(), 401, "level_too_low", "acr_values=\"urn:example:level:2 urn:example:level:3\""),
+        (
+            &[&HISTORY[..], &["--level", "1"]].concat(),
+            401,
+            "level_too_low",
+            "acr_values=\"urn:example:level:2 urn:example:level:3\"",
+        ),
         (&[&HISTORY[..], &["--level", "0"]].concat(), 401, "level_too_low", "insufficient_user_authentication"),
         (&[&HISTORY[..], &["--level", "3"]].concat(), 403, "scope_missing", "scope=\"insurance.read\""),
         (&[&pension[..], &["--level", "3", "--age", "16m"]].concat(), 401, "authentication_too_old", "max_age=\"900\""),
@@ -85,7 +90,8 @@ fn no_route_is_exit_code_4() {
 #[test]
 fn an_ambiguous_path_is_refused_and_a_plain_one_made_canonical() {
     let dir = directory(NOWHERE, "");
-    for path in ["/news/../x", "/news/%2e%2e/x", "/news%2fx", "/news/a;b", "/news//x", "/news/%zz", "/news\\x", "/n#x"] {
+    for path in ["/news/../x", "/news/%2e%2e/x", "/news%2fx", "/news/a;b", "/news//x", "/news/%zz", "/news\\x", "/n#x"]
+    {
         let (said, exit) = json_of(dir.path(), &["GET", &format!("https://api.example.ir{path}")]);
         assert_eq!((&said["code"], &said["status"], exit), (&json!("path_ambiguous"), &json!(400), 3), "{path}");
     }
@@ -133,7 +139,8 @@ fn a_person_reads_a_tree() {
 
 #[test]
 fn a_faulty_config_shows_its_faults_and_ends_with_1() {
-    let dir = directory(NOWHERE, "  - { name: broken, agency: insuranse, match: { prefix: /b }, require: { level: 0 } }\n");
+    let dir =
+        directory(NOWHERE, "  - { name: broken, agency: insuranse, match: { prefix: /b }, require: { level: 0 } }\n");
     let (text, exit) = explained(dir.path(), &HISTORY);
     assert_eq!(exit, 1);
     assert!(text.contains("error[E0103]: unknown agency `insuranse`, did you mean `insurance`?"), "{text}");
@@ -150,7 +157,10 @@ fn a_command_line_that_makes_no_sense_says_so() {
         (&["GET", "https://a/", "--header", "nonsense"], "a header is written `Name: value`"),
         (&["GET", "https://a/", "--scope", "x"], "--level"),
         (&["GET", "https://a/", "--level", "4"], "0..=3"),
-        (&["GET", "https://a/", "--level", "1", "--header", "Authorization: Bearer x"], "leave the Authorization header out"),
+        (
+            &["GET", "https://a/", "--level", "1", "--header", "Authorization: Bearer x"],
+            "leave the Authorization header out",
+        ),
         (&["GET", "https://a/", "--token-file", "absent"], "absent: "),
     ] {
         let (text, exit) = explained(dir.path(), arguments);

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::same_answer::ask;
 use super::support::*;
 
 const HELD: &str = r#"expect:
@@ -27,8 +28,8 @@ const HELD: &str = r#"expect:
 fn faults(more: &str) -> (Vec<Value>, bool) {
     let dir = directory(NOWHERE, more);
     let output = darvazeh(dir.path(), "check", &["--format", "json"]);
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let errors = said["faults"].as_array().unwrap().iter().filter(|f| f["severity"] == "error").cloned();
+    let said: Value = serde_json::from_slice(&output.stdout).expect("it speaks JSON");
+    let errors = said["faults"].as_array().expect("a list").iter().filter(|f| f["severity"] == "error").cloned();
     (errors.collect(), output.status.success())
 }
 
@@ -44,9 +45,19 @@ fn a_broken_one_refuses_the_config_and_says_what_happens_instead() {
         ("answer: 401", "answer: 200", "answers 401 `level_too_low` (level 1, and 2 is asked)", "answer"),
         ("route: history", "route: news", "the route `history` answers 401", "route"),
         ("{ answer: 200 }", "{ code: token_missing }", "the route `history` forwards it", "code"),
-        ("route: none, answer: 404", "answer: 200", "it meets no route, and the answer is 404 `route_unknown`", "answer"),
+        (
+            "route: none, answer: 404",
+            "answer: 200",
+            "it meets no route, and the answer is 404 `route_unknown`",
+            "answer",
+        ),
         ("{ route: pension }", "{ route: none }", "the route `pension` forwards it", "route"),
-        ("{ answer: 400, code: path_ambiguous }", "{ answer: 200 }", "400 `path_ambiguous` (the path has a dot segment)", "answer"),
+        (
+            "{ answer: 400, code: path_ambiguous }",
+            "{ answer: 200 }",
+            "400 `path_ambiguous` (the path has a dot segment)",
+            "answer",
+        ),
     ] {
         assert!(HELD.contains(from), "{from}");
         let mut text = HELD.replacen(from, to, 1);
@@ -104,6 +115,33 @@ fn the_gateway_does_not_start_on_a_broken_expectation() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("error[E0701]") && !text.contains("ready"), "{text}");
+}
+
+#[test]
+fn a_reload_that_breaks_an_expectation_changes_nothing() {
+    let case =
+        "expect: [{ name: news are for all, request: \"GET https://api.example.ir/news\", then: { answer: 200 } }]\n";
+    let dir = directory(NOWHERE, case);
+    let file = dir.path().join("routes.yaml");
+    let gateway = Gateway::start(dir.path());
+    let reload = || ask(gateway.address("admin"), "POST", "/reload", &["Connection: close".to_owned()]);
+    assert_eq!(reload().status, 200);
+
+    let good = fs::read_to_string(&file).unwrap();
+    let (from, to) = ("prefix: /news }\n    require: { level: 0 }", "prefix: /news }\n    require: { level: 1 }");
+    assert!(good.contains(from));
+    fs::write(&file, good.replace(from, to)).unwrap();
+    let refused = reload();
+    let said: Value = serde_json::from_str(&refused.body).unwrap();
+    assert_eq!(
+        (refused.status, &said["outcome"], &said["faults"][0]["code"]),
+        (422, &json!("refused"), &json!("E0701"))
+    );
+    let message = said["faults"][0]["message"].as_str().unwrap();
+    assert!(message.contains("`news are for all`") && message.contains("answers 401 `token_missing`"), "{message}");
+    // Nobody listens there, but who came so far was let in.
+    let news = ask(gateway.address("public"), "GET", "/news", &["Connection: close".to_owned()]);
+    assert_eq!(news.status, 502, "{}", news.head);
 }
 
 /// The values of a query are not repeated, since a fault goes to logs and tickets (PV-4).

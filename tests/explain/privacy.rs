@@ -15,9 +15,18 @@ fn neither_token_nor_claims_nor_query_values_are_shown() {
         let url = format!("https://api.example.ir/{path}?code=canary-query");
         for format in ["human", "json"] {
             let arguments = [
-                "GET", &url, "--token-file", "token", "--format", format,
-                "--header", "Cookie: a=canary-cookie", "--header", "X-National-Code: canary-header",
-                "--header", "Referer: https://a/canary-referer",
+                "GET",
+                &url,
+                "--token-file",
+                "token",
+                "--format",
+                format,
+                "--header",
+                "Cookie: a=canary-cookie",
+                "--header",
+                "X-National-Code: canary-header",
+                "--header",
+                "Referer: https://a/canary-referer",
             ];
             let (text, exit) = explained(dir.path(), &arguments);
             assert_eq!(exit, 0, "{text}");
@@ -36,10 +45,7 @@ fn what_the_agency_would_see_is_named_and_masked() {
         json_of(dir.path(), &[&["GET", &url, "--token-file", "token"][..], &spoofed].concat()).0["headers"].clone()
     };
     let assertion = headers("insurance/x");
-    assert_eq!(
-        assertion["x-gateway-assertion"],
-        "<signed: iss, aud, sub, acr, level, auth_time, jti, iat, exp>"
-    );
+    assert_eq!(assertion["x-gateway-assertion"], "<signed: iss, aud, sub, acr, level, auth_time, jti, iat, exp>");
     assert!(assertion["authorization"].is_null() && assertion["x_gateway_subject"].is_null());
     let plain = headers("profile");
     assert_eq!((&plain["x-gateway-subject"], &plain["x-gateway-level"]), (&"<masked>".into(), &"3".into()));

@@ -1,48 +1,13 @@
 //! What `explain` says is what the gateway does: one table of requests, asked of both.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::support::*;
-
-/// A gateway under way; ended with its handle.
-struct Gateway {
-    child: Child,
-    ready: String,
-}
-
-impl Gateway {
-    fn start(dir: &Path) -> Gateway {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_darvazeh"))
-            .args(["run", "--config"])
-            .arg(dir.join("routes.yaml"))
-            .env("DARVAZEH_WORKERS", "1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary can be run");
-        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let ready = lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("ready "));
-        std::thread::spawn(move || lines.for_each(drop));
-        Gateway { child, ready: ready.expect("the gateway starts") }
-    }
-
-    fn address(&self, listener: &str) -> SocketAddr {
-        address_of(&self.ready, listener).expect("the listener is named in the ready line")
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// An agency that answers every request with the head it was sent.
 fn echo() -> String {
@@ -69,10 +34,10 @@ fn answer(mut stream: TcpStream) {
     let _ = stream.write_all(&[reply.as_bytes(), &head].concat());
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
 impl Answer {
@@ -86,7 +51,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.into_iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-fn ask(address: SocketAddr, method: &str, target: &str, headers: &[String]) -> Answer {
+pub fn ask(address: SocketAddr, method: &str, target: &str, headers: &[String]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the gateway accepts");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out can be set");
     let host = match headers.iter().any(|line| line.starts_with("Host:")) {
@@ -112,9 +77,29 @@ fn table() -> Vec<(&'static str, String, Vec<String>)> {
     let mut add = |method, target: &str, headers| table.push((method, target.to_owned(), headers));
 
     for target in [
-        "/news", "/news/", "/news/a?q=1", "/%6eews/%d8%a7", "/newsx", "/", "/insurance", "/insurance/pensions/7", "/profile",
-        "/inside", "/nowhere", "/.gateway/jwks.json", "/news/../x", "/news/%2e", "/news%2fa", "/news//a", "/news/a;b",
-        "/news/%zz", "/news/%252e", "/news/#a", "/news\\a", "/profile?access_token=x", "/news?access_token=x",
+        "/news",
+        "/news/",
+        "/news/a?q=1",
+        "/%6eews/%d8%a7",
+        "/newsx",
+        "/",
+        "/insurance",
+        "/insurance/pensions/7",
+        "/profile",
+        "/inside",
+        "/nowhere",
+        "/.gateway/jwks.json",
+        "/news/../x",
+        "/news/%2e",
+        "/news%2fa",
+        "/news//a",
+        "/news/a;b",
+        "/news/%zz",
+        "/news/%252e",
+        "/news/#a",
+        "/news\\a",
+        "/profile?access_token=x",
+        "/news?access_token=x",
         "/news/a b",
         "/news?a\u{e9}",
     ] {
@@ -148,7 +133,11 @@ fn table() -> Vec<(&'static str, String, Vec<String>)> {
     add("GET", "/profile", lines(&["Authorization: Basic dTpw"]));
     add("GET", "/profile", lines(&["Authorization:"]));
     add("GET", "/profile", [bearer(token(1)), bearer(token(1))].concat());
-    add("GET", "/news", lines(&["X-Gateway-Subject: me", "x_gateway_level: 3", "X-Forwarded-For: 1.2.3.4", "Proxy: x"]));
+    add(
+        "GET",
+        "/news",
+        lines(&["X-Gateway-Subject: me", "x_gateway_level: 3", "X-Forwarded-For: 1.2.3.4", "Proxy: x"]),
+    );
     add("GET", "/news", lines(&["Cookie: a=b; __Host-darvazeh=x", "TE: trailers", "X-Own: y", "X-Request-Id: mine"]));
     add("GET", "/news", lines(&["Host: a b"]));
     add("GET", "/news", lines(&["Host: tehran.cities.example.ir"]));
@@ -173,6 +162,7 @@ fn explain_and_the_gateway_give_one_answer() {
     let gateway = Gateway::start(dir.path());
     let table = table();
     assert!(table.len() > 60);
+    let mut seen = HashMap::new();
     for listener in ["public", "internal"] {
         for (method, target, headers) in &table {
             let mut headers = headers.clone();
@@ -184,8 +174,13 @@ fn explain_and_the_gateway_give_one_answer() {
             let (said, exit) = json_of(dir.path(), &arguments);
             let what = format!("{listener}: {method} {target:.80} {headers:.80?}\n{}\n{said:#}", answer.head);
             compare(&answer, &said, exit, &what);
+            *seen.entry(said["decision"].to_string()).or_insert(0) += 1;
         }
     }
+    // Of each decision there are some, or the table proves little.
+    let enough = |decision: &str, least| seen.get(&format!("\"{decision}\"")).is_some_and(|n| *n >= least);
+    let all = enough("forward", 30) && enough("refuse", 60) && enough("no_route", 20) && enough("answer", 2);
+    assert!(all, "{seen:?}");
 }
 
 fn compare(answer: &Answer, said: &Value, exit: i32, what: &str) {

@@ -1,8 +1,9 @@
 //! A directory with a config and the SSO's keys, tokens signed by them, and the binary.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -144,9 +145,40 @@ pub fn json_of(dir: &Path, arguments: &[&str]) -> (Value, i32) {
     (value, output.status.code().expect("it ended by itself"))
 }
 
-/// `ready listeners=public=127.0.0.1:8443,… admin=…`: the address of a listener.
-pub fn address_of(ready: &str, listener: &str) -> Option<SocketAddr> {
-    let list = ready.strip_prefix("ready listeners=")?.split(' ').next()?;
-    let found = list.split(',').filter_map(|one| one.split_once('=')).find(|(name, _)| *name == listener)?;
-    found.1.parse().ok()
+/// A gateway under way; ended with its handle.
+pub struct Gateway {
+    child: Child,
+    ready: String,
+}
+
+impl Gateway {
+    pub fn start(dir: &Path) -> Gateway {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_darvazeh"))
+            .args(["run", "--config"])
+            .arg(dir.join("routes.yaml"))
+            .env("DARVAZEH_WORKERS", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary can be run");
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let ready = lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("ready "));
+        std::thread::spawn(move || lines.for_each(drop));
+        Gateway { child, ready: ready.expect("the gateway starts") }
+    }
+
+    /// `ready listeners=public=127.0.0.1:8443,… admin=…`: where a listener is.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        let named = self.ready.split([' ', ',']).map(|part| part.trim_start_matches("listeners="));
+        let found = named.filter_map(|part| part.split_once('=')).find(|(name, _)| *name == listener);
+        let (_, address) = found.expect("the ready line names the listener");
+        address.parse().expect("an address")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -13,8 +13,7 @@ const LISTED: usize = 12;
 
 pub fn write(explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} {}", explanation.method, explanation.url)?;
-    let transport = if explanation.tls { "TLS" } else { "plain HTTP" };
-    let mut tree = vec![Branch::leaf("listener", &format!("{}, {transport}", explanation.listener))];
+    let mut tree = vec![Branch::leaf("listener", &format!("{}, {}", explanation.listener, explanation.transport))];
     tree.extend(explanation.path.as_ref().map(|path| Branch::leaf("path", path)));
     if let Some(encoded) = &explanation.encoded {
         tree.push(Branch::leaf("note", &format!("a browser would send it as {encoded}")));

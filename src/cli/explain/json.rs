@@ -54,13 +54,9 @@ struct Said<'a> {
 fn said(verdict: &Verdict) -> Said<'_> {
     match verdict {
         // The agency's own answer is not ours to know: 200 stands for it, as in `expect`.
-        Verdict::Forward { target, headers } => Said {
-            decision: "forward",
-            status: 200,
-            target: Some(target),
-            headers: object(headers),
-            ..Said::default()
-        },
+        Verdict::Forward { target, headers } => {
+            Said { decision: "forward", status: 200, target: Some(target), headers: object(headers), ..Said::default() }
+        }
         Verdict::Own { status, what } => {
             Said { decision: "answer", status: *status, detail: Some(what), ..Said::default() }
         }

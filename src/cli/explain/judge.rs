@@ -16,7 +16,7 @@ use crate::auth::suppose::suppose;
 use crate::auth::walk::{Finding, walk};
 use crate::auth::{self, Denied, TokenCache};
 use crate::clock::Clock;
-use crate::config::model::{Listener, Rate, SupposedCaller};
+use crate::config::model::{ClientAuth, Listener, Rate, ServerTls, SupposedCaller};
 use crate::config::units::show_duration;
 use crate::config::written::Written;
 use crate::forward::prepare::{Prepared, prepare};
@@ -54,8 +54,8 @@ pub struct Explanation {
     /// The URL as a browser would send it, where that is something else.
     pub encoded: Option<String>,
     pub listener: String,
-    /// The listener speaks TLS.
-    pub tls: bool,
+    /// What a caller must speak there.
+    pub transport: &'static str,
     /// Canonical; `None` when the request is refused before.
     pub path: Option<String>,
     /// The route that is met, then those that came nearest to it; at most [`CANDIDATES`].
@@ -96,10 +96,7 @@ pub enum Verdict {
         headers: Vec<(String, String)>,
     },
     /// The gateway answers without being asked by a route.
-    Own {
-        status: u16,
-        what: &'static str,
-    },
+    Own { status: u16, what: &'static str },
     Refuse {
         code: Code,
         detail: Option<&'static str>,
@@ -135,7 +132,7 @@ impl Explanation {
             url: mask::plain(url(path).as_bytes()),
             encoded: (!path.is_ascii()).then(|| url(&encoded(path))),
             listener: listener.name.to_string(),
-            tls: listener.tls.is_some(),
+            transport: transport(listener),
             path: None,
             candidates: Vec::new(),
             left_out: 0,
@@ -148,10 +145,19 @@ impl Explanation {
     }
 }
 
+fn transport(listener: &Listener) -> &'static str {
+    match &listener.tls {
+        None => "plain HTTP",
+        Some(ServerTls { client_auth: ClientAuth::Required(_), .. }) => "TLS with a client certificate",
+        Some(_) => "TLS",
+    }
+}
+
 fn asker(question: &Question) -> String {
     match &question.asker {
         Asker::Supposed(SupposedCaller { level, scopes, age }) => {
-            let scopes = if scopes.is_empty() { "no scopes".to_owned() } else { format!("scopes {}", scopes.join(" ")) };
+            let scopes =
+                if scopes.is_empty() { "no scopes".to_owned() } else { format!("scopes {}", scopes.join(" ")) };
             let since = match age.as_secs() {
                 0 => "authenticated just now".to_owned(),
                 _ => format!("authenticated {} ago", show_duration(*age)),

@@ -7,9 +7,25 @@ use serde_json::{Map, Value};
 
 /// Written by the gateway itself, or about the form of things and not about people.
 const SHOWN: [&str; 19] = [
-    "accept", "accept-encoding", "accept-language", "content-type", "forwarded", "host", "max-forwards", "origin", "te",
-    "traceparent", "upgrade", "user-agent", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
-    "x-gateway-level", "x-request-id", "access-control-request-method",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "content-type",
+    "forwarded",
+    "host",
+    "max-forwards",
+    "origin",
+    "te",
+    "traceparent",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-gateway-level",
+    "x-request-id",
+    "access-control-request-method",
 ];
 
 const MASKED: &str = "<masked>";

@@ -39,12 +39,7 @@ pub fn all(
     items.filter_map(|item| case(&item, &names, sections, cx)).collect()
 }
 
-fn case(
-    field: &Field<'_>,
-    routes: &Names<'_>,
-    sections: &mut Sections,
-    cx: &mut Context<'_>,
-) -> Option<Expectation> {
+fn case(field: &Field<'_>, routes: &Names<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> Option<Expectation> {
     let table = field.table(cx.faults, &KEYS)?;
     let name = table.get("name").and_then(|f| f.text(cx.faults)).map(str::to_owned);
     let remedy = "write the request: `request: GET https://api.example.ir/insurance/x`";
