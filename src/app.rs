@@ -1,17 +1,23 @@
 //! Start-up as one story: build, bind, serve, drain. Floor 6; the command line and the demo both start the gateway here.
 
+pub mod reload;
+pub mod watch;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
+use self::reload::Reloader;
+use crate::admin::reloads::Reloads;
 use crate::admin::{self, Control};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Loaded;
 use crate::listen::{ListenerLive, Order, WorkerHandle, thread};
 use crate::live::{Live, Surroundings, compile};
 use crate::observe::{Names, access_log};
@@ -47,14 +53,15 @@ pub struct Running {
 }
 
 /// Starts everything. Every listener accepts when this returns. Must be called outside of any runtime.
-pub fn start(config: Config, workers: Option<usize>) -> Result<Running, StartError> {
+pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartError> {
+    let Loaded { config, last_good, .. } = loaded;
     let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
     let names = Arc::new(Names::default());
     let clock = Clock::system();
     let around = Surroundings { control: runtime.handle().clone(), clock: clock.clone(), names: names.clone() };
     let count = workers.or(config.workers).unwrap_or_else(cores).max(1);
     let (drain, log_to, admin_address) = (config.drain, config.access_log.clone(), config.admin);
-    let snapshot = compile(config, &around).map_err(StartError)?;
+    let snapshot = compile(config, None, &around).map_err(StartError)?;
     let config = snapshot.config.clone();
 
     let opened = config.listeners.iter().map(|listener| ListenerLive::open(listener, count));
@@ -75,11 +82,13 @@ pub fn start(config: Config, workers: Option<usize>) -> Result<Running, StartErr
         listeners.push(listener);
     }
 
+    let (reloads, wishes) = Reloads::new();
     let control = Arc::new(Control {
         live,
         names,
         clock,
-        listeners,
+        listeners: ArcSwap::from_pointee(listeners),
+        reloads,
         workers: workers.iter().map(|worker| worker.orders.clone()).collect(),
         caches: workers.iter().map(|worker| worker.cache.clone()).collect(),
         draining: false.into(),
@@ -88,7 +97,11 @@ pub fn start(config: Config, workers: Option<usize>) -> Result<Running, StartErr
     if let Some(socket) = admin {
         runtime.spawn(admin::server::serve(socket, control.clone()));
     }
-    let listeners = control.listeners.iter().map(|l| (l.name.clone(), l.address)).collect();
+    let (file, last_good) = (config.file.clone(), last_good.into());
+    let reloader = Reloader { file, control: control.clone(), around, last_good };
+    runtime.spawn(reload::serve(Arc::new(reloader), wishes));
+    runtime.spawn(watch::serve(control.clone()));
+    let listeners = control.listeners.load().iter().map(|l| (l.name.clone(), l.address)).collect();
     Ok(Running { listeners, admin: admin_address, control, workers, log, runtime, drain })
 }
 
@@ -106,6 +119,11 @@ impl Running {
         let listeners: Vec<String> = self.listeners.iter().map(|(name, address)| format!("{name}={address}")).collect();
         let admin = self.admin.map_or_else(|| "-".to_owned(), |address| address.to_string());
         format!("ready listeners={} admin={admin}", listeners.join(","))
+    }
+
+    /// Asks for a reload of the file; its outcome is told to the log, the metrics and `/config`.
+    pub fn wish_reload(&self) {
+        self.control.reloads.wish();
     }
 
     pub fn runtime(&self) -> &Runtime {

@@ -12,6 +12,7 @@ pub struct Closing(Rc<State>);
 #[derive(Default)]
 struct State {
     said: Cell<bool>,
+    cut: Cell<bool>,
     wakers: RefCell<Vec<Option<Waker>>>,
     free: RefCell<Vec<usize>>,
 }
@@ -29,6 +30,21 @@ impl Closing {
 
     pub fn say(&self) {
         self.0.said.set(true);
+        self.nudge();
+    }
+
+    /// "Close now, whatever you do": the end of patience.
+    pub fn cut(&self) {
+        self.0.cut.set(true);
+        self.say();
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.0.cut.get()
+    }
+
+    /// Wakes all that listen, without a word: something else they look at has changed.
+    pub fn nudge(&self) {
         for waker in self.0.wakers.borrow().iter().flatten() {
             waker.wake_by_ref();
         }

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,15 +76,21 @@ pub struct Tunnel {
     pub guard: Box<dyn TunnelGuard>,
 }
 
-/// Counts what a tunnel carried.
+/// Counts what a tunnel carried, and knows when it must end.
 pub trait TunnelGuard {
+    /// True once the tunnel may not go on; wakes the task of `cx` when that changes.
+    fn poll_end(&mut self, cx: &Context<'_>) -> bool;
     /// Bytes from the caller, bytes to the caller.
     fn carried(&mut self, up: u64, down: u64);
 }
 
 /// A queue of 1xx answers from the exchange to the listener, both within one task or one worker.
 #[derive(Clone, Default)]
-pub struct Interim(Option<Rc<RefCell<InterimQueue>>>);
+pub struct Interim {
+    queue: Option<Rc<RefCell<InterimQueue>>>,
+    /// What makes a head fit for the caller.
+    clean: Option<fn(&mut HeaderMap)>,
+}
 
 #[derive(Default)]
 pub struct InterimQueue {
@@ -98,15 +104,23 @@ const INTERIM_QUEUE: usize = 8;
 impl Interim {
     /// For callers that cannot read 1xx (HTTP/1.0): whatever is sent is dropped (RFC 9110 §15.2).
     pub const fn none() -> Interim {
-        Interim(None)
+        Interim { queue: None, clean: None }
     }
 
     pub fn queue() -> Interim {
-        Interim(Some(Rc::default()))
+        Interim { queue: Some(Rc::default()), clean: None }
     }
 
-    pub fn send(&self, status: StatusCode, headers: HeaderMap) {
-        if let Some(queue) = &self.0 {
+    /// The same queue, for a sender whose heads must be cleaned first.
+    pub fn through(&self, clean: fn(&mut HeaderMap)) -> Interim {
+        Interim { queue: self.queue.clone(), clean: Some(clean) }
+    }
+
+    pub fn send(&self, status: StatusCode, mut headers: HeaderMap) {
+        if let Some(queue) = &self.queue {
+            if let Some(clean) = self.clean {
+                clean(&mut headers);
+            }
             let mut queue = queue.borrow_mut();
             if queue.heads.len() < INTERIM_QUEUE {
                 queue.heads.push_back((status, headers));
@@ -118,12 +132,12 @@ impl Interim {
     }
 
     pub fn take(&self) -> Option<(StatusCode, HeaderMap)> {
-        self.0.as_ref()?.borrow_mut().heads.pop_front()
+        self.queue.as_ref()?.borrow_mut().heads.pop_front()
     }
 
     /// The waker to call at the next [`send`](Interim::send).
     pub fn notify(&self, waker: &Waker) {
-        if let Some(queue) = &self.0 {
+        if let Some(queue) = &self.queue {
             queue.borrow_mut().waker = Some(waker.clone());
         }
     }

@@ -13,16 +13,17 @@ use crate::config::model::{Agency, HostPattern, Issuer, JwksSource, PathPattern,
 pub fn config(control: &Control) -> Value {
     let snapshot = control.live.load();
     let config = &snapshot.config;
-    let listeners: Vec<Value> = control
-        .listeners
-        .iter()
-        .map(|l| json!({"name": &*l.name, "address": l.address.to_string(), "tls": l.tls.is_some()}))
-        .collect();
+    let listeners = control.listeners.load();
+    let listeners = listeners.iter().map(|listener| {
+        let tls = listener.settings.load().tls.is_some();
+        json!({"name": &*listener.name, "address": listener.address.to_string(), "tls": tls})
+    });
     json!({
         "file": config.file.display().to_string(),
         "sha256": config.sha256,
         "loaded_at": snapshot.loaded_at,
-        "listeners": listeners,
+        "listeners": listeners.collect::<Vec<_>>(),
+        "last_reload": control.reloads.last(),
         "issuers": snapshot.issuers.iter().map(|i| issuer(&i.model)).collect::<Vec<_>>(),
         "agencies": config.agencies.iter().map(agency).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(|r| route(r, config)).collect::<Vec<_>>(),
@@ -73,6 +74,7 @@ pub fn route(route: &Route, config: &Config) -> Value {
     json!({
         "name": &*route.name,
         "agency": &*agency.name,
+        "team": agency.team.as_deref(),
         "hosts": route.hosts.iter().map(host).collect::<Vec<_>>(),
         kind: path(segments),
         "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),

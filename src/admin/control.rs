@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::reloads::Reloads;
 use crate::auth::cache::CacheStats;
 use crate::clock::Clock;
 use crate::listen::{ListenerLive, Order, WorkerReport};
@@ -19,7 +21,8 @@ pub struct Control {
     pub live: Arc<Live>,
     pub names: Arc<Names>,
     pub clock: Clock,
-    pub listeners: Vec<Arc<ListenerLive>>,
+    pub listeners: ArcSwap<Vec<Arc<ListenerLive>>>,
+    pub reloads: Reloads,
     pub workers: Vec<mpsc::UnboundedSender<Order>>,
     pub caches: Vec<Arc<CacheStats>>,
     pub draining: AtomicBool,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
 use http::Response;
+use http::header::{self, HeaderValue};
 use http_body_util::Full;
 use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
@@ -31,6 +31,7 @@ struct Sums {
     endpoints: HashMap<u64, EndpointReport>,
     log_dropped: u64,
     tunnels: u64,
+    streams_ended: u64,
     accept_refused: u64,
     handshake_failed: u64,
 }
@@ -75,6 +76,7 @@ async fn sum(control: &Control) -> Sums {
         }
         sums.log_dropped += report.tally.log_dropped;
         sums.tunnels += report.tally.tunnels;
+        sums.streams_ended += report.tally.streams_ended;
         sums.accept_refused += report.tally.accept_refused;
         sums.handshake_failed += report.tally.handshake_failed;
     }
@@ -91,8 +93,13 @@ fn merge<K: PartialEq>(into: &mut Vec<(K, u64)>, from: Vec<(K, u64)>) {
 }
 
 fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
-    let mut totals = family("requests_total", MetricType::COUNTER, "Requests answered. `code`: the gateway's own reason, else the status.");
-    let mut durations = family("request_duration_seconds", MetricType::HISTOGRAM, "From the request's head to the end of its answer.");
+    let mut totals = family(
+        "requests_total",
+        MetricType::COUNTER,
+        "Requests answered. `code`: the gateway's own reason, else the status.",
+    );
+    let mut durations =
+        family("request_duration_seconds", MetricType::HISTOGRAM, "From the request's head to the end of its answer.");
     let mut decisions = family("auth_decisions_total", MetricType::COUNTER, "Callers admitted or refused.");
     let mut in_flight = family("in_flight", MetricType::GAUGE, "Requests under way.");
     let mut ids: Vec<&StatId> = sums.routes.keys().collect();
@@ -120,7 +127,7 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
 
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut open = family("connections_open", MetricType::GAUGE, "Connections of callers.");
-    for listener in &control.listeners {
+    for listener in control.listeners.load().iter() {
         open.mut_metric().push(gauge(&[("listener", &listener.name)], listener.addresses.open() as f64));
     }
     vec![
@@ -128,7 +135,12 @@ fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
         single("connections_refused_total", "Connections over the limit of their address.", sums.accept_refused),
         single("handshakes_failed_total", "TLS handshakes that failed or took too long.", sums.handshake_failed),
         single("tunnels_total", "Exchanges upgraded to WebSocket.", sums.tunnels),
-        single("access_log_dropped_total", "Access-log lines lost because the log could not keep up.", sums.log_dropped),
+        single("streams_ended_total", "Streams ended because their route was gone or asked more.", sums.streams_ended),
+        single(
+            "access_log_dropped_total",
+            "Access-log lines lost because the log could not keep up.",
+            sums.log_dropped,
+        ),
     ]
 }
 
@@ -143,8 +155,16 @@ fn tokens(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     }
     let mut refreshes = family("jwks_refresh_total", MetricType::COUNTER, "Attempts to fetch an issuer's keys.");
     let mut keys = family("jwks_keys", MetricType::GAUGE, "Usable keys of an issuer.");
-    let mut kept = family("jwks_on_kept_keys", MetricType::GAUGE, "1 while the issuer cannot be reached and its last good keys are used.");
-    let mut unknown = family("assurance_unknown_acr_total", MetricType::COUNTER, "Tokens whose level claim is missing or unknown: level 0.");
+    let mut kept = family(
+        "jwks_on_kept_keys",
+        MetricType::GAUGE,
+        "1 while the issuer cannot be reached and its last good keys are used.",
+    );
+    let mut unknown = family(
+        "assurance_unknown_acr_total",
+        MetricType::COUNTER,
+        "Tokens whose level claim is missing or unknown: level 0.",
+    );
     for issuer in &snapshot.issuers {
         let name = ("issuer", &*issuer.model.name);
         for of in RefreshOutcome::ALL {
@@ -158,12 +178,14 @@ fn tokens(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
 }
 
 fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
-    let mut durations = family("upstream_duration_seconds", MetricType::HISTOGRAM, "From sending to the head of the agency's answer.");
+    let mut durations =
+        family("upstream_duration_seconds", MetricType::HISTOGRAM, "From sending to the head of the agency's answer.");
     for (agency, seen) in &sums.agencies {
         durations.mut_metric().push(histogram(&[("agency", agency)], seen));
     }
     let mut healthy = family("upstream_endpoint_healthy", MetricType::GAUGE, "1 while an endpoint may be tried.");
-    let mut connections = family("upstream_connections_total", MetricType::COUNTER, "Exchanges by how their connection was had.");
+    let mut connections =
+        family("upstream_connections_total", MetricType::COUNTER, "Exchanges by how their connection was had.");
     for agency in &snapshot.agencies {
         for endpoint in &agency.endpoints {
             let labels = [("agency", &*agency.name), ("endpoint", &*endpoint.endpoint.url)];
@@ -181,7 +203,8 @@ fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
 fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut info = family("config_info", MetricType::GAUGE, "The configuration in force, by the SHA-256 of its file.");
     info.mut_metric().push(gauge(&[("sha256", &snapshot.config.sha256)], 1.0));
-    let mut expiry = family("tls_certificate_expiry_seconds", MetricType::GAUGE, "Seconds until a certificate expires.");
+    let mut expiry =
+        family("tls_certificate_expiry_seconds", MetricType::GAUGE, "Seconds until a certificate expires.");
     let now = control.clock.now();
     for listener in &snapshot.config.listeners {
         for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
@@ -190,8 +213,19 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         }
     }
     let mut reloads = family("config_reloads_total", MetricType::COUNTER, "Configurations applied or refused.");
-    reloads.mut_metric().push(counter(&[("outcome", "applied")], 1));
-    vec![info, expiry, reloads]
+    for (outcome, count) in control.reloads.counts() {
+        reloads.mut_metric().push(counter(&[("outcome", outcome)], count));
+    }
+    let mut refused =
+        family("config_refused", MetricType::GAUGE, "1 while the file was refused and an older configuration runs.");
+    refused.mut_metric().push(gauge(&[], f64::from(u8::from(control.reloads.is_refused()))));
+    let mut kept = family(
+        "config_kept_files",
+        MetricType::GAUGE,
+        "Included files that are faulty: their last good versions are in force.",
+    );
+    kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
+    vec![info, expiry, reloads, refused, kept]
 }
 
 fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {

@@ -4,6 +4,7 @@
 pub mod config_view;
 pub mod control;
 pub mod exposition;
+pub mod reloads;
 pub mod server;
 
 pub use control::Control;

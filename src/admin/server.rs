@@ -56,8 +56,28 @@ async fn answer(request: Request<Incoming>, control: &Arc<Control>) -> Result<Re
         "/config" => json(&config_view::config(control)),
         "/agencies" => json(&config_view::agencies(control).await),
         "/routes" => json(&config_view::routes(control)),
-        _ => text(StatusCode::NOT_FOUND, "livez readyz metrics config agencies routes\n"),
+        "/reload" if *request.method() == Method::POST => reload(control).await,
+        "/reload" => {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
+            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            refused
+        }
+        _ => text(StatusCode::NOT_FOUND, "livez readyz metrics config agencies routes reload\n"),
     })
+}
+
+/// 200 or 422 with the faults; 503 when we are on our way out.
+async fn reload(control: &Control) -> Response<Full<Bytes>> {
+    match control.reloads.ask().await {
+        Some(outcome) => {
+            let mut response = json(&outcome.as_json());
+            if !outcome.is_applied() {
+                *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+            }
+            response
+        }
+        None => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

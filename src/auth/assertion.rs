@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::permit::Permit;
 use super::private_file;
 use crate::clock::UnixTime;
-use crate::config::model::AssertionSettings;
+use crate::config::model::{AssertionSettings, SecretSource};
 
 /// The contract's bound, seconds.
 const MAX_LIFETIME: i64 = 60;
@@ -73,7 +73,9 @@ impl Signer {
     /// A file that is there but unreadable or malformed; a directory that cannot be written.
     pub fn load_or_create(settings: &AssertionSettings, state_dir: &Path) -> Result<Signer, String> {
         let key = match &settings.key {
-            Some(path) => read_key(path)?,
+            Some(SecretSource::File(path)) => read_key(path)?,
+            Some(SecretSource::Value(pem)) => parse_key(pem.expose().as_bytes())
+                .ok_or("the assertion key from the environment is not a P-256 key in PKCS#8 PEM")?,
             None => load_or_make(&state_dir.join("assertion.key"), new_key, read_key)?,
         };
         let pairwise = load_or_make(&state_dir.join("pairwise.key"), new_secret, Pairwise::read)?;
@@ -201,9 +203,12 @@ fn new_key() -> Result<String, String> {
 
 fn read_key(path: &Path) -> Result<EcdsaKeyPair, String> {
     let bytes = private_file::read_bounded(path, 64 * 1024).map_err(|e| format!("{}: {e}", path.display()))?;
-    let malformed = || format!("{}: not a P-256 key in PKCS#8 PEM", path.display());
-    let der = PrivatePkcs8KeyDer::from_pem_slice(&bytes).map_err(|_| malformed())?;
-    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der()).map_err(|_| malformed())
+    parse_key(&bytes).ok_or_else(|| format!("{}: not a P-256 key in PKCS#8 PEM", path.display()))
+}
+
+fn parse_key(pem: &[u8]) -> Option<EcdsaKeyPair> {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der()).ok()
 }
 
 /// The `kid` (RFC 7638 thumbprint) and the JWK Set with this one key.

@@ -40,8 +40,9 @@ pub struct EndpointLive {
 static NEXT_UID: AtomicU64 = AtomicU64::new(1);
 
 impl AgencyLive {
+    /// Endpoints that `old` has too (with the same TLS settings) stay the same, and so do the connections to them.
     /// Errors: TLS settings that cannot be used, with the agency's name.
-    pub fn new(agency: &Agency) -> Result<AgencyLive, String> {
+    pub fn new(agency: &Agency, old: Option<&AgencyLive>) -> Result<AgencyLive, String> {
         let fault = |what: &dyn std::fmt::Display| format!("agency {}: {what}", agency.name);
         let https = agency.endpoints.iter().any(|e| e.protocol == EndpointProtocol::Https);
         let tls = match https {
@@ -52,6 +53,10 @@ impl AgencyLive {
             false => None,
         };
         let endpoints = agency.endpoints.iter().map(|endpoint| {
+            let known = old.and_then(|old| old.endpoints.iter().find(|live| live.endpoint == *endpoint));
+            if let Some(known) = known {
+                return Ok(known.clone());
+            }
             let server_name = match endpoint.protocol {
                 EndpointProtocol::Https => {
                     let name = agency.tls.server_name.as_deref().unwrap_or(&endpoint.host);

@@ -23,6 +23,7 @@ pub struct Pools {
 
 pub struct EndpointPool {
     pub live: Arc<EndpointLive>,
+    #[expect(clippy::vec_box, reason = "a connection is boxed once and moves through the exchange by pointer")]
     idle: RefCell<Vec<Box<Upstream>>>,
     h2: RefCell<Option<http2::client::Handle>>,
     in_flight: Cell<u32>,
@@ -44,9 +45,10 @@ pub struct Lease(Rc<EndpointPool>);
 impl Pools {
     pub fn of_agency(&self, agency: &Arc<AgencyLive>) -> AgencyPools {
         let mut known = self.endpoints.borrow_mut();
-        let endpoints = agency.endpoints.iter().map(|live| {
-            known.entry(live.uid).or_insert_with(|| Rc::new(EndpointPool::new(live.clone()))).clone()
-        });
+        let endpoints = agency
+            .endpoints
+            .iter()
+            .map(|live| known.entry(live.uid).or_insert_with(|| Rc::new(EndpointPool::new(live.clone()))).clone());
         AgencyPools { agency: agency.clone(), endpoints: endpoints.collect(), turn: Cell::new(0) }
     }
 

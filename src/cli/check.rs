@@ -5,6 +5,7 @@
 
 mod snippet;
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -69,9 +70,9 @@ fn json(faults: &[Fault], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn human(file: &Path, config: Option<&Config>, faults: &[Fault], out: &mut dyn Write) -> io::Result<()> {
-    let source = Source::read(file);
+    let mut sources = Sources::default();
     for fault in faults {
-        write_fault(fault, &source, out)?;
+        write_fault(fault, &mut sources, out)?;
     }
     let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
     let warnings = counted(faults.len() - errors, "warning");
@@ -99,11 +100,24 @@ fn human(file: &Path, config: Option<&Config>, faults: &[Fault], out: &mut dyn W
 }
 
 /// Writes each fault with its lines, and no summary: what `run` says at start.
-pub fn print(faults: &[Fault], file: &Path, out: &mut dyn Write) {
-    let source = Source::read(file);
+pub fn print(faults: &[Fault], out: &mut dyn Write) {
+    let mut sources = Sources::default();
     for fault in faults {
         // Standard error may be gone; the exit code still tells.
-        let _ = write_fault(fault, &source, out);
+        let _ = write_fault(fault, &mut sources, out);
+    }
+}
+
+/// The texts that faults stand in, each read once.
+#[derive(Default)]
+struct Sources(HashMap<String, Source>);
+
+impl Sources {
+    fn of(&mut self, file: &str) -> &Source {
+        if !self.0.contains_key(file) {
+            self.0.insert(file.to_owned(), Source::read(Path::new(file)));
+        }
+        &self.0[file]
     }
 }
 
@@ -111,7 +125,7 @@ fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-fn write_fault(fault: &Fault, source: &Source, out: &mut dyn Write) -> io::Result<()> {
+fn write_fault(fault: &Fault, sources: &mut Sources, out: &mut dyn Write) -> io::Result<()> {
     let word = match fault.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -125,11 +139,11 @@ fn write_fault(fault: &Fault, source: &Source, out: &mut dyn Write) -> io::Resul
         writeln!(out, "{margin}--> {}", fault.file)?;
     } else {
         writeln!(out, "{margin}--> {}:{}:{}", fault.file, fault.line, fault.column)?;
-        source.write(out, fault.line, fault.column, width, '^', "")?;
+        sources.of(&fault.file).write(out, fault.line, fault.column, width, '^', "")?;
     }
     if let Some(related) = related {
-        writeln!(out, "{margin}::: {}:{}:{}", fault.file, related.line, related.column)?;
-        source.write(out, related.line, related.column, width, '-', &related.message)?;
+        writeln!(out, "{margin}::: {}:{}:{}", related.file, related.line, related.column)?;
+        sources.of(&related.file).write(out, related.line, related.column, width, '-', &related.message)?;
     }
     if !fault.path.is_empty() {
         writeln!(out, "{margin} = at: {}", fault.path)?;

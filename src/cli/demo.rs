@@ -100,10 +100,10 @@ struct Gateway {
 fn start_gateway(file: &Path) -> Result<Gateway, String> {
     let loaded = crate::config::load(file, Clock::system().now()).map_err(|faults| {
         let mut text = Vec::new();
-        super::check::print(&faults, file, &mut text);
+        super::check::print(&faults, &mut text);
         String::from_utf8_lossy(&text).into_owned()
     })?;
-    let running = app::start(loaded.config, None).map_err(|error| error.to_string())?;
+    let running = app::start(loaded, None).map_err(|error| error.to_string())?;
     let public = running.listeners.first().map(|(_, address)| *address).ok_or("routes.yaml has no listener")?;
     let admin = running.admin.ok_or("routes.yaml has no admin listener")?;
     let stop = Box::new(move || {

@@ -95,7 +95,7 @@ fn load(file: &Path, now: UnixTime) -> Option<Config> {
     match config::load(file, now) {
         Ok(loaded) => Some(loaded.config),
         Err(faults) => {
-            check::print(&faults, file, &mut io::stderr());
+            check::print(&faults, &mut io::stderr());
             None
         }
     }

@@ -58,7 +58,7 @@ pub fn run(options: &Options, now: UnixTime) -> ExitCode {
     let config = match config::load(&options.config, now) {
         Ok(loaded) => loaded.config,
         Err(faults) => {
-            check::print(&faults, &options.config, &mut io::stderr());
+            check::print(&faults, &mut io::stderr());
             return ExitCode::FAILURE;
         }
     };

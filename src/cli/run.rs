@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check;
-use crate::app;
+use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config;
 
@@ -18,16 +18,16 @@ pub fn run(file: &Path) -> ExitCode {
     let loaded = match config::load(file, Clock::system().now()) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            check::print(&faults, file, &mut std::io::stderr());
+            check::print(&faults, &mut std::io::stderr());
             return ExitCode::FAILURE;
         }
     };
-    check::print(&loaded.warnings, file, &mut std::io::stderr());
+    check::print(&loaded.warnings, &mut std::io::stderr());
     let workers = match workers() {
         Ok(workers) => workers,
         Err(text) => return failed(&text),
     };
-    let running = match app::start(loaded.config, workers) {
+    let running = match app::start(loaded, workers) {
         Ok(running) => running,
         Err(error) => return failed(&error.to_string()),
     };
@@ -38,7 +38,7 @@ pub fn run(file: &Path) -> ExitCode {
         Err(error) => return failed(&format!("signals cannot be received: {error}")),
     };
     eprintln!("{}", running.ready_line());
-    running.runtime().block_on(signals.until_told());
+    running.runtime().block_on(signals.until_told(&running));
     eprintln!("draining");
     match running.drain() {
         0 => eprintln!("drained"),
@@ -63,19 +63,28 @@ fn workers() -> Result<Option<usize>, String> {
 }
 
 struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn until_told(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Returns when we are to stop; reloads meanwhile.
+    async fn until_told(&mut self, running: &Running) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => running.wish_reload(),
+            }
         }
     }
 }

@@ -24,6 +24,11 @@ codes! {
     UNKNOWN_WORD = "E0011";
     EMPTY = "E0012";
     UNKNOWN_VERSION = "E0013";
+    NOT_IN_INCLUDED = "E0014";
+    BAD_INCLUDE = "E0015";
+    TWO_DEFAULTS = "E0016";
+    MISPLACED_REFERENCE = "E0017";
+    NO_SECRET = "E0018";
     // Names and what they point at.
     NAME_TWICE = "E0101";
     BAD_NAME = "E0102";
@@ -71,6 +76,8 @@ codes! {
     BAD_ORIGIN = "E0514";
     BAD_HEADER_NAME = "E0515";
     BAD_SCOPE = "E0516";
+    // Good on paper, but it cannot be put in force.
+    CANNOT_START = "E0601";
     // Legal, but suspicious.
     EXPIRES_SOON = "W0001";
     UNUSED_AGENCY = "W0002";
@@ -80,4 +87,6 @@ codes! {
     HOST_WITHOUT_CERTIFICATE = "W0006";
     CLIENT_CA_UNUSED = "W0007";
     TLS_UNUSED = "W0008";
+    NOTHING_INCLUDED = "W0009";
+    KEY_READABLE_BY_ALL = "W0010";
 }

@@ -24,6 +24,7 @@ pub struct Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Related {
     pub message: String,
+    pub file: String,
     pub line: u32,
     pub column: u32,
 }
@@ -33,4 +34,19 @@ pub struct Related {
 pub enum Severity {
     Error,
     Warning,
+}
+
+/// A fault that no place in the file is to blame for (E0601).
+pub fn unplaced(file: &std::path::Path, message: String) -> Fault {
+    Fault {
+        code: super::codes::CANNOT_START,
+        severity: Severity::Error,
+        message,
+        file: file.display().to_string(),
+        line: 0,
+        column: 0,
+        path: String::new(),
+        remedy: "remove what is in the way, and reload".to_owned(),
+        related: None,
+    }
 }

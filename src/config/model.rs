@@ -10,15 +10,23 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::secret::Secret;
 use crate::tls::certs::{Identity, LoadedCertificate};
 use crate::words::{AgencyId, IssuerId, Level};
 
-/// A whole `routes.yaml`, checked.
+/// A whole `routes.yaml` with what it includes, checked.
 #[derive(Debug)]
 pub struct Config {
+    /// As given to the program.
     pub file: PathBuf,
-    /// SHA-256 over the file's bytes, lower-case hex.
+    /// SHA-256 over the file's bytes, lower-case hex. Included files follow, each as NUL, name, NUL, bytes.
     pub sha256: String,
+    /// Every file that was read, absolute: the config file, the included ones, then certificates, keys, CAs and key sets.
+    pub sources: Vec<PathBuf>,
+    /// Absolute directories in which a file that appears may be an included one.
+    pub source_dirs: Vec<PathBuf>,
+    /// Whether to reload when one of `sources` changes.
+    pub watch: bool,
     pub listeners: Vec<Listener>,
     pub admin: Option<SocketAddr>,
     pub access_log: AccessLog,
@@ -72,7 +80,15 @@ pub struct AssertionSettings {
     /// At most 60 s (contract section 3).
     pub lifetime: Duration,
     /// PKCS#8 PEM of a P-256 key; `None`: made at first start and kept in `state_dir`.
-    pub key: Option<PathBuf>,
+    pub key: Option<SecretSource>,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    File(PathBuf),
+    /// Out of the environment.
+    Value(Secret<String>),
 }
 
 #[derive(Debug)]
@@ -202,6 +218,8 @@ pub struct Agency {
     pub at: Position,
     pub name: Arc<str>,
     pub title: Title,
+    /// Who answers for it.
+    pub team: Option<Arc<str>>,
     pub scope: AgencyScope,
     pub province: Option<String>,
     /// Never empty.
@@ -239,6 +257,93 @@ pub enum EndpointProtocol {
     Https,
     /// `h2c://`: HTTP/2 in the clear by prior knowledge.
     H2c,
+}
+
+/// Two issuers are the same when what they mean is: where they stand in the file is left aside.
+impl PartialEq for Issuer {
+    fn eq(&self, other: &Issuer) -> bool {
+        let Issuer {
+            at: _,
+            name,
+            issuer,
+            audiences,
+            jwks,
+            fetch_roots,
+            algorithms,
+            token_types,
+            clock_skew,
+            max_level,
+            level_claim,
+            levels,
+            refresh,
+            keep_keys,
+        } = self;
+        *name == other.name
+            && *issuer == other.issuer
+            && *audiences == other.audiences
+            && *jwks == other.jwks
+            && same_roots(fetch_roots.as_ref(), other.fetch_roots.as_ref())
+            && *algorithms == other.algorithms
+            && *token_types == other.token_types
+            && *clock_skew == other.clock_skew
+            && *max_level == other.max_level
+            && *level_claim == other.level_claim
+            && *levels == other.levels
+            && *refresh == other.refresh
+            && *keep_keys == other.keep_keys
+    }
+}
+
+/// As for [`Issuer`].
+impl PartialEq for Agency {
+    fn eq(&self, other: &Agency) -> bool {
+        let Agency {
+            at: _,
+            name,
+            title,
+            scope,
+            province,
+            endpoints,
+            tls,
+            health,
+            balance,
+            timeouts,
+            retry,
+            identity,
+            team,
+        } = self;
+        *name == other.name
+            && *title == other.title
+            && *scope == other.scope
+            && *province == other.province
+            && *endpoints == other.endpoints
+            && *tls == other.tls
+            && *health == other.health
+            && *balance == other.balance
+            && *timeouts == other.timeouts
+            && *retry == other.retry
+            && *identity == other.identity
+            && *team == other.team
+    }
+}
+
+impl PartialEq for ClientTls {
+    fn eq(&self, other: &ClientTls) -> bool {
+        let same_client = match (&self.client, &other.client) {
+            (Some(one), Some(two)) => one.chain == two.chain && one.key.secret_der() == two.key.secret_der(),
+            (None, None) => true,
+            _ => false,
+        };
+        same_client && self.server_name == other.server_name && same_roots(self.roots.as_ref(), other.roots.as_ref())
+    }
+}
+
+fn same_roots(one: Option<&Arc<rustls::RootCertStore>>, two: Option<&Arc<rustls::RootCertStore>>) -> bool {
+    match (one, two) {
+        (Some(one), Some(two)) => one.roots == two.roots,
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// How an `https://` endpoint is met.
@@ -315,7 +420,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `false` for `retry: off`.
     pub retry: bool,
-    pub cors: Option<Cors>,
+    /// Shared by the routes that inherit it.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// Lower case, no port, no trailing dot.

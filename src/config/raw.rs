@@ -11,16 +11,18 @@ use std::rc::Rc;
 
 use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
-/// 100 000 routes are about 10 MiB.
+/// Of all files together: 100 000 routes are about 15 MiB.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The deepest key of the format lies 7 levels down.
 const MAX_DEPTH: usize = 32;
-/// A file of `MAX_BYTES` written as densely as ours has fewer.
+/// In all files together; `MAX_BYTES` written as densely as ours have fewer.
 const MAX_NODES: u64 = 10_000_000;
 
-/// A place in the file, 1-based; columns count characters.
+/// A place in the config: the file's number, line and column, both 1-based; columns count characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// 0 is the config file itself, then the included ones in their order.
+    pub file: u16,
     pub line: u32,
     pub column: u32,
 }
@@ -59,41 +61,38 @@ pub enum Unreadable {
     TooMuch(Place, String),
 }
 
-/// Parses one document.
-pub fn parse(text: &str) -> Result<Node<'_>, Unreadable> {
-    if text.len() > MAX_BYTES {
-        let message = format!("the file is over {} MiB", MAX_BYTES >> 20);
-        return Err(Unreadable::TooMuch(Place { line: 1, column: 1 }, message));
-    }
+/// Parses the one document of a file. `file`: its number, for places. `nodes`: how many values were met so far in all files.
+pub fn parse<'t>(text: &'t str, file: u16, nodes: &mut u64) -> Result<Node<'t>, Unreadable> {
     let mut options = Options::default();
     options.emit_comments = false;
-    let mut builder = Builder::default();
+    let mut builder = Builder { file, nodes, open: Vec::new(), anchors: HashMap::new(), root: None };
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event.map_err(syntax)?;
+        let (event, span) = event.map_err(|error| syntax(file, &error))?;
         builder.take(event, &span)?;
     }
-    builder.root.ok_or_else(|| Unreadable::Syntax(Place { line: 1, column: 1 }, "the file holds no YAML".to_owned()))
+    let empty = || Unreadable::Syntax(place(file, 1, 0), "the file holds no YAML".to_owned());
+    builder.root.ok_or_else(empty)
 }
 
-fn syntax(error: ScanError) -> Unreadable {
+fn syntax(file: u16, error: &ScanError) -> Unreadable {
     let mark = error.marker();
-    Unreadable::Syntax(place(mark.line(), mark.col()), error.info())
+    Unreadable::Syntax(place(file, mark.line(), mark.col()), error.info())
 }
 
 /// `column`: 0-based, as the parser counts.
-fn place(line: usize, column: usize) -> Place {
+fn place(file: u16, line: usize, column: usize) -> Place {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Place { line: number(line.max(1)), column: number(column + 1) }
+    Place { file, line: number(line.max(1)), column: number(column + 1) }
 }
 
 /// The tree under construction: a stack of open collections.
-#[derive(Default)]
-struct Builder<'t> {
+struct Builder<'t, 'n> {
+    file: u16,
     open: Vec<Open<'t>>,
     /// Finished anchored nodes, with the nodes that lie below each.
     anchors: HashMap<usize, (Node<'t>, u64)>,
     root: Option<Node<'t>>,
-    nodes: u64,
+    nodes: &'n mut u64,
 }
 
 struct Open<'t> {
@@ -109,9 +108,9 @@ enum Items<'t> {
     Map { entries: Vec<Entry<'t>>, key: Option<(Place, Cow<'t, str>)>, merges: Vec<Node<'t>> },
 }
 
-impl<'t> Builder<'t> {
+impl<'t> Builder<'t, '_> {
     fn take(&mut self, event: Event<'t>, span: &Span) -> Result<(), Unreadable> {
-        let at = place(span.start.line(), span.start.col());
+        let at = place(self.file, span.start.line(), span.start.col());
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && !is_text(tag.as_deref(), at)?;
@@ -139,8 +138,8 @@ impl<'t> Builder<'t> {
     }
 
     fn count(&mut self, nodes: u64, at: Place) -> Result<(), Unreadable> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > MAX_NODES {
+        *self.nodes = self.nodes.saturating_add(nodes);
+        if *self.nodes > MAX_NODES {
             return Err(Unreadable::TooMuch(at, format!("more than {MAX_NODES} values, aliases expanded")));
         }
         Ok(())
@@ -151,7 +150,7 @@ impl<'t> Builder<'t> {
         if self.open.len() == MAX_DEPTH {
             return Err(Unreadable::TooMuch(at, format!("nested more than {MAX_DEPTH} levels deep")));
         }
-        let nodes_before = self.nodes;
+        let nodes_before = *self.nodes;
         self.count(1, at)?;
         self.open.push(Open { place: at, anchor, nodes_before, items });
         Ok(())
@@ -163,7 +162,7 @@ impl<'t> Builder<'t> {
             Items::Seq(items) => Value::Seq(items.into()),
             Items::Map { entries, merges, .. } => Value::Map(merged(entries, merges)?.into()),
         };
-        let below = self.nodes - open.nodes_before;
+        let below = *self.nodes - open.nodes_before;
         self.finish(Node { place: open.place, value }, open.anchor, below)
     }
 

@@ -6,60 +6,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::codes;
-use super::fault::{Fault, Related, Severity};
 use super::nearest::nearest;
 use super::raw::{Entry, Node, Place, Value};
-use super::units;
-
-/// Gathers what is wrong, in the order it is met.
-#[derive(Debug)]
-pub struct Faults {
-    pub file: Arc<str>,
-    list: Vec<Fault>,
-}
-
-impl Faults {
-    pub fn new(file: Arc<str>) -> Faults {
-        Faults { file, list: Vec::new() }
-    }
-
-    /// Records a fault; a code that begins with `W` is a warning. The result takes a related place.
-    pub fn add(
-        &mut self,
-        code: &'static str,
-        place: Place,
-        path: String,
-        message: String,
-        remedy: String,
-    ) -> &mut Fault {
-        let severity = if code.starts_with('W') { Severity::Warning } else { Severity::Error };
-        let file = self.file.to_string();
-        let Place { line, column } = place;
-        self.list.push(Fault { code, severity, message, file, line, column, path, remedy, related: None });
-        self.list.last_mut().expect("it was pushed just now")
-    }
-
-    pub fn any_errors(&self) -> bool {
-        self.list.iter().any(|fault| fault.severity == Severity::Error)
-    }
-
-    /// All of them in the order of the file.
-    pub fn into_sorted(mut self) -> Vec<Fault> {
-        self.list.sort_by_key(|fault| (fault.line, fault.column));
-        self.list
-    }
-}
-
-impl Fault {
-    /// Names another place that matters.
-    pub fn see(&mut self, place: Place, message: impl Into<String>) {
-        self.related = Some(Related { message: message.into(), line: place.line, column: place.column });
-    }
-}
+use super::report::{Faults, Reported};
+use super::{secret_ref, units};
 
 /// Where a value lies, from the root: shown as `routes[3].require.level`. Built on the stack while reading, so that a file
 /// without faults pays nothing for it.
@@ -108,12 +61,15 @@ impl<'a> Field<'a> {
         code: &'static str,
         message: impl Into<String>,
         remedy: impl Into<String>,
-    ) -> &'f mut Fault {
+    ) -> Reported<'f> {
         faults.add(code, self.place(), self.path(), message.into(), remedy.into())
     }
 
     /// Records that the value is not what is wanted.
     pub fn wrong_type<T>(&self, faults: &mut Faults, wanted: &str, remedy: impl Into<String>) -> Option<T> {
+        if self.refuse_reference(faults) {
+            return None;
+        }
         let found = match &self.node.value {
             Value::Seq(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
@@ -135,6 +91,17 @@ impl<'a> Field<'a> {
         matches!(self.node.value, Value::Map(_))
     }
 
+    pub fn is_list(&self) -> bool {
+        matches!(self.node.value, Value::Seq(_))
+    }
+
+    /// The value of a key, if this is a mapping that has it. Other keys are not looked at.
+    pub fn peek(&self, key: &'static str) -> Option<Field<'_>> {
+        let Value::Map(entries) = &self.node.value else { return None };
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        Some(Field { node: &entry.value, path: Path::Key(&self.path, key) })
+    }
+
     /// Whether this is a mapping that has the key.
     pub fn has(&self, key: &str) -> bool {
         matches!(&self.node.value, Value::Map(entries) if entries.iter().any(|e| e.key == key))
@@ -142,6 +109,23 @@ impl<'a> Field<'a> {
 
     /// Text that is not empty.
     pub fn text(&self, faults: &mut Faults) -> Option<&'a str> {
+        if self.refuse_reference(faults) { None } else { self.text_or_reference(faults) }
+    }
+
+    /// Whether this is a `${…}`, which is a fault but where a secret is expected.
+    fn refuse_reference(&self, faults: &mut Faults) -> bool {
+        let Value::Scalar { text, .. } = &self.node.value else { return false };
+        let found = secret_ref::is_reference(text);
+        if found {
+            let message = format!("`{}` is not replaced here: `${{…}}` is for secrets only", shown(text));
+            let remedy = "write the value itself; only `assertion.key` takes `${NAME}`";
+            self.fault(faults, codes::MISPLACED_REFERENCE, message, remedy);
+        }
+        found
+    }
+
+    /// The same, where a secret is expected.
+    pub fn text_or_reference(&self, faults: &mut Faults) -> Option<&'a str> {
         match &self.node.value {
             Value::Scalar { text, plain: true } if is_null(text) => {
                 self.wrong_type(faults, "text", "write a value, or leave the key out")
@@ -160,6 +144,9 @@ impl<'a> Field<'a> {
 
     /// One of a closed set of words.
     pub fn word<T: Copy>(&self, faults: &mut Faults, words: &[(&str, T)]) -> Option<T> {
+        if self.refuse_reference(faults) {
+            return None;
+        }
         let text = match &self.node.value {
             Value::Scalar { text, .. } => &**text,
             _ => return self.wrong_type(faults, "a word", format!("write one of {}", list(words.iter().map(|w| w.0)))),
@@ -238,6 +225,9 @@ impl<'a> Field<'a> {
         what: &str,
         read: fn(&str) -> Result<T, String>,
     ) -> Option<(&'a str, T)> {
+        if self.refuse_reference(faults) {
+            return None;
+        }
         let Value::Scalar { text, .. } = &self.node.value else {
             return self.wrong_type(faults, what, format!("write {what}"));
         };
@@ -275,10 +265,20 @@ impl<'a> Field<'a> {
 
     /// A mapping whose keys are `known`; other keys are faults.
     pub fn table(&self, faults: &mut Faults, known: &[&str]) -> Option<Table<'a>> {
-        let entries = self.entries(faults, &format!("a mapping with {}", list(known.iter().copied())))?;
-        for entry in entries.iter().filter(|entry| !known.contains(&&*entry.key)) {
+        self.table_besides(faults, known, &[])
+    }
+
+    /// The same, where the caller has more to say about keys that are `misplaced`.
+    pub fn table_besides(&self, faults: &mut Faults, known: &[&str], misplaced: &[&str]) -> Option<Table<'a>> {
+        let Value::Map(_) = &self.node.value else {
+            let wanted = format!("a mapping with {}", list(known.iter().copied()));
+            return self.wrong_type(faults, &wanted, "write a mapping: `key: value`");
+        };
+        let entries = self.entries(faults, "")?;
+        let is_known = |entry: &&Entry<'_>| known.contains(&&*entry.key) || misplaced.contains(&&*entry.key);
+        for entry in entries.iter().filter(|entry| !is_known(entry)) {
             let all = list(known.iter().copied());
-            let near = nearest(&entry.key, known.iter().copied()).unwrap_or_default();
+            let near = nearest(&entry.key, known.iter().chain(misplaced).copied()).unwrap_or_default();
             let message = format!("unknown key `{}`, did you mean `{near}`?", shown(&entry.key));
             let path = Path::Key(&self.path, &entry.key).to_string();
             faults.add(codes::UNKNOWN_KEY, entry.place, path, message, format!("the keys here are {all}"));
@@ -339,6 +339,14 @@ impl<'a> Table<'a> {
         self.path.to_string()
     }
 
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
     pub fn get(&self, key: &'static str) -> Option<Field<'_>> {
         let entry = self.entries.iter().find(|e| e.key == key)?;
         Some(Field { node: &entry.value, path: Path::Key(&self.path, key) })
@@ -374,7 +382,7 @@ impl<'a> Table<'a> {
         code: &'static str,
         message: impl Into<String>,
         remedy: impl Into<String>,
-    ) -> &'f mut Fault {
+    ) -> Reported<'f> {
         faults.add(code, self.place, self.path(), message.into(), remedy.into())
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::connect::{Connected, connect};
 use super::failure::Failure;
-use super::headers::from_agency;
+use super::headers::{self, from_agency};
 use super::prepare::Prepared;
 use super::upgrade::{HANDSHAKE, Wish};
 use crate::balance::{AgencyPools, EndpointPool, Lease};
@@ -37,7 +37,8 @@ pub async fn deliver(
     body: Body,
     interim: &Interim,
 ) -> Result<Reply, Failure> {
-    let mut attempt = Attempt::new(pools, prepared, body, interim);
+    let interim = interim.through(headers::clean);
+    let mut attempt = Attempt::new(pools, prepared, body, &interim);
     let attempts = if prepared.retry { pools.agency.retry.attempts.max(1) } else { 1 };
     let mut last = Failure::NoEndpoint;
     for _ in 0..attempts {
@@ -74,12 +75,14 @@ struct Attempt<'a> {
     body: Option<Body>,
     patience: Patience,
     tried: u64,
+    /// It was sent again once: whatever happens then is final.
+    replayed: bool,
 }
 
 impl<'a> Attempt<'a> {
     fn new(pools: &'a AgencyPools, prepared: &'a Prepared, body: Body, interim: &'a Interim) -> Attempt<'a> {
         let patience = Patience { response: prepared.timeouts.response, idle: prepared.timeouts.idle };
-        Attempt { pools, prepared, interim, body: Some(body), patience, tried: 0 }
+        Attempt { pools, prepared, interim, body: Some(body), patience, tried: 0, replayed: false }
     }
 
     /// One endpoint: first over a connection that is there, and if that was closed just then, over a new one.
@@ -87,7 +90,7 @@ impl<'a> Attempt<'a> {
         let lease = pool.lease();
         if let Some(connected) = self.reuse(pool) {
             match self.send(connected, lease).await {
-                Err(failure) if self.may_replay(&failure) => {}
+                Err(failure) if self.may_replay(&failure) => self.note_replay(&failure),
                 sent => return sent.map_err(|failure| self.ended(failure)),
             }
             pool.set_h2(None);
@@ -209,17 +212,28 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// After a failure on a connection that was used before: the agency may have closed it just as we wrote.
+    /// Nothing reached the agency; or it is idempotent, whole at hand, the route allows it, and this is the first time.
     fn may_replay(&self, failure: &client::Failure) -> bool {
         match failure {
             client::Failure::Broke { sent: false, answered: false } => self.body.is_some(),
-            client::Failure::Broke { answered: false, .. } => self.is_idempotent() && self.body.is_some(),
+            client::Failure::Broke { answered: false, .. } => {
+                self.prepared.retry && !self.replayed && self.is_idempotent() && self.body.is_some()
+            }
             _ => false,
         }
     }
 
-    fn ended(&self, failure: client::Failure) -> Ended {
-        if self.may_replay(&failure) { Ended::MayTryAgain(failure.into()) } else { Ended::Final(failure.into()) }
+    fn note_replay(&mut self, failure: &client::Failure) {
+        self.replayed |= matches!(failure, client::Failure::Broke { sent: true, .. });
+    }
+
+    fn ended(&mut self, failure: client::Failure) -> Ended {
+        if self.may_replay(&failure) {
+            self.note_replay(&failure);
+            Ended::MayTryAgain(failure.into())
+        } else {
+            Ended::Final(failure.into())
+        }
     }
 
     /// RFC 9110 §9.2.2.

@@ -265,7 +265,7 @@ fn identity(
 
 /// The gateway's own cookies never cross to an agency.
 fn drop_own_cookies(headers: &mut HeaderMap) {
-    let holds_ours = |value: &HeaderValue| cookies(value.as_bytes()).any(|c| is_own_cookie(c));
+    let holds_ours = |value: &HeaderValue| cookies(value.as_bytes()).any(is_own_cookie);
     if !headers.get_all(header::COOKIE).iter().any(holds_ours) {
         return;
     }
@@ -293,20 +293,26 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
     if status == http::StatusCode::UNAUTHORIZED && has_foreign_challenge(headers) {
         return Err(Failure::ForeignChallenge);
     }
+    clean(headers);
+    // BE-7: what was said to one caller is not kept for another, unless the agency decides.
+    if authenticated && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(())
+}
+
+/// Removes from an agency's head (a 1xx one too) or trailers what belongs to the hop, tells of software, or speaks in our
+/// name.
+pub fn clean(headers: &mut HeaderMap) {
     strip_hop_of_answer(headers);
     // Alt-Svc would lead callers around the gateway; the rest tells of software or speaks in our name.
     for name in [header::SERVER, X_POWERED_BY, header::ALT_SVC, PROXY_STATUS] {
         headers.remove(name);
     }
     while let Some(name) = headers.keys().find(|name| is_gateways(name)).cloned() {
-        headers.remove(name);
+        headers.remove(&name);
     }
     refuse_own_cookies(headers);
-    // BE-7: what was said to one caller is not kept for another, unless the agency decides.
-    if authenticated && !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    Ok(())
 }
 
 /// The length stays: an answer to HEAD has it and nothing else to learn it from.

@@ -85,7 +85,11 @@ impl Decoder {
 /// The size and the length of its line, once the line is whole.
 fn size_line(buffer: &[u8]) -> Result<Option<(u64, usize)>, HeadFault> {
     let Some(end) = memchr::memchr(b'\n', &buffer[..buffer.len().min(SIZE_LINE)]) else {
-        return if buffer.len() < SIZE_LINE { Ok(None) } else { Err(HeadFault::Malformed("a chunk-size line is too long")) };
+        return if buffer.len() < SIZE_LINE {
+            Ok(None)
+        } else {
+            Err(HeadFault::Malformed("a chunk-size line is too long"))
+        };
     };
     let Some(line) = buffer[..end].strip_suffix(b"\r") else {
         return Err(HeadFault::Malformed("a chunk-size line is not ended by CRLF"));

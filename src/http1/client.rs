@@ -109,10 +109,9 @@ impl Upstream {
         self.used += 1;
         let mut scan = Scan::default();
         let mut informed = 0;
-        let (head, framing) = poll_fn(|cx| {
-            self.poll_head(cx, &mut upload, &request.method, &mut scan, patience, interim, &mut informed)
-        })
-        .await?;
+        let (head, framing) =
+            poll_fn(|cx| self.poll_head(cx, &mut upload, &request.method, &mut scan, patience, interim, &mut informed))
+                .await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             if !upload.asked_upgrade() {
                 return Err(Failure::Malformed("101 without being asked"));
@@ -190,6 +189,9 @@ fn write_head(request: &Outgoing, body: &Body) -> (BytesMut, bool) {
     }
     if request.upgrade {
         out.put_slice(b"connection: upgrade\r\n");
+    } else if request.headers.contains_key(header::TE) {
+        // RFC 9110 §10.1.4: it is for this hop, and says so.
+        out.put_slice(b"connection: te\r\n");
     }
     let length = body.size_hint().exact();
     match length {

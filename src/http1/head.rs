@@ -151,10 +151,7 @@ fn names_another_version(head: &[u8]) -> bool {
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
-fn with_header_slots<'h, T>(
-    count: usize,
-    parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'h>>]) -> T,
-) -> T {
+fn with_header_slots<'h, T>(count: usize, parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'h>>]) -> T) -> T {
     if count <= STACK_HEADERS {
         parse(&mut [const { MaybeUninit::uninit() }; STACK_HEADERS][..count])
     } else {

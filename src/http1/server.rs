@@ -78,10 +78,10 @@ pub async fn serve(wire: Wire, settings: &Settings, service: &impl Service, ear:
             Ending::Close => return linger(&connection, &mut dog).await,
             Ending::Abort => return,
             Ending::Tunnel(tunnel) => {
-                let mut connection = connection.borrow_mut();
-                let early = std::mem::take(&mut connection.wire.unread);
-                // The connection is ours alone from here on: nobody else can ask for the borrow.
-                return tunnel::carry(&mut connection.wire.io, early, tunnel).await;
+                // An upgrade has no body, so nobody else holds the connection.
+                let Some(connection) = Rc::into_inner(connection) else { return };
+                let Wire { mut io, unread, .. } = connection.into_inner().wire;
+                return tunnel::carry(&mut io, unread, tunnel).await;
             }
         }
     }
@@ -97,12 +97,7 @@ enum Next {
     Close,
 }
 
-async fn read_head(
-    connection: &RefCell<Connection>,
-    settings: &Settings,
-    dog: &mut Watchdog,
-    ear: &Ear,
-) -> Next {
+async fn read_head(connection: &RefCell<Connection>, settings: &Settings, dog: &mut Watchdog, ear: &Ear) -> Next {
     let mut scan = Scan::default();
     let mut begun = false;
     poll_fn(|cx| {

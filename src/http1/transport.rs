@@ -1,9 +1,9 @@
 //! The socket under a connection, plain or TLS, with the bytes that were read and not yet used.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::future::Future;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -47,9 +47,18 @@ impl Transport {
 macro_rules! each {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {
-            Transport::Tcp(io) => { let $io = Pin::new(io); $call }
-            Transport::ServerTls(io) => { let $io = Pin::new(&mut **io); $call }
-            Transport::ClientTls(io) => { let $io = Pin::new(&mut **io); $call }
+            Transport::Tcp(io) => {
+                let $io = Pin::new(io);
+                $call
+            }
+            Transport::ServerTls(io) => {
+                let $io = Pin::new(&mut **io);
+                $call
+            }
+            Transport::ClientTls(io) => {
+                let $io = Pin::new(&mut **io);
+                $call
+            }
         }
     };
 }

@@ -19,6 +19,9 @@ pub async fn carry(caller: &mut (impl AsyncRead + AsyncWrite + Unpin), early: By
     let mut up = OneWay { pending: early.freeze(), ..OneWay::default() };
     let mut down = OneWay::default();
     poll_fn(|cx| {
+        if tunnel.guard.poll_end(cx) {
+            return Poll::Ready(());
+        }
         let before = up.carried + down.carried;
         let ended_up = up.poll(cx, caller, &mut *tunnel.io);
         let ended_down = down.poll(cx, &mut *tunnel.io, caller);
@@ -88,6 +91,10 @@ mod tests {
 
     struct Nobody;
     impl TunnelGuard for Nobody {
+        fn poll_end(&mut self, _: &Context<'_>) -> bool {
+            false
+        }
+
         fn carried(&mut self, _: u64, _: u64) {}
     }
 

@@ -93,7 +93,7 @@ impl Sending {
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         self.stream.reserve_capacity(self.pending.len());
         while self.stream.capacity() == 0 {
-            if let Poll::Ready(_) = self.stream.poll_reset(cx) {
+            if self.stream.poll_reset(cx).is_ready() {
                 return Poll::Ready(Err(SendError::Peer));
             }
             match ready!(self.stream.poll_capacity(cx)) {

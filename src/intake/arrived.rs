@@ -86,7 +86,15 @@ impl Arrived {
         match settled {
             Ok(Settled { authority, path, query }) => {
                 let arrived = Arrived {
-                    method, version, authority, path, query, headers, client, request_id, upgrade,
+                    method,
+                    version,
+                    authority,
+                    path,
+                    query,
+                    headers,
+                    client,
+                    request_id,
+                    upgrade,
                     trusted: trusted_peer,
                 };
                 Ok((arrived, Payload { body, interim }))
@@ -117,7 +125,8 @@ fn settle(
     }
     let authority = host::of(target, headers, version).map_err(Rejected::Malformed)?;
     if version == Version::HTTP_2 && headers.contains_key(header::EXPECT) {
-        let only_100 = headers.get_all(header::EXPECT).iter().all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let only_100 =
+            headers.get_all(header::EXPECT).iter().all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if !only_100 {
             return Err(Rejected::Expectation);
         }

@@ -23,8 +23,18 @@ pub fn clean(headers: &mut HeaderMap, trusted: bool) {
 /// Removes from trailers what must not come that way either (RFC 9110 §6.5.1).
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     const FORBIDDEN: [&str; 12] = [
-        "authorization", "cookie", "set-cookie", "host", "content-length", "transfer-encoding", "content-encoding",
-        "content-type", "content-range", "te", "trailer", "connection",
+        "authorization",
+        "cookie",
+        "set-cookie",
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "content-encoding",
+        "content-type",
+        "content-range",
+        "te",
+        "trailer",
+        "connection",
     ];
     while let Some(name) = trailers.keys().find(|n| !stays(n, false) || FORBIDDEN.contains(&n.as_str())).cloned() {
         trailers.remove(&name);
@@ -33,16 +43,29 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
 
 fn stays(name: &HeaderName, trusted: bool) -> bool {
     let name = name.as_str();
-    if !matches!(name.as_bytes()[0], b'x' | b'f' | b'c' | b'p') {
+    let underscored = name.contains('_');
+    if !underscored && !matches!(name.as_bytes()[0], b'x' | b'f' | b'c' | b'p') {
         return true;
     }
-    let (keep, underscored) =
-        if name.contains('_') { (judge(&name.replace('_', "-")), true) } else { (judge(name), false) };
+    let keep = if underscored { judge_folded(&name.replace('_', "-")) } else { judge(name) };
     match keep {
         Keep::Yes => true,
         Keep::Never => false,
         Keep::FromTrusted => trusted && !underscored,
     }
+}
+
+/// A name that was written with `_`: besides what [`judge`] knows, it must not imitate a field of framing or of the hop.
+fn judge_folded(name: &str) -> Keep {
+    const IMITATED: [&str; 6] = [
+        "content-length",
+        "transfer-encoding",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "content-type",
+    ];
+    if IMITATED.contains(&name) { Keep::Never } else { judge(name) }
 }
 
 fn judge(name: &str) -> Keep {

@@ -78,7 +78,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     /// A body in pieces, its length not known beforehand.
-    struct Pieces(std::vec::IntoIter<&'static str>);
+    struct Pieces(std::slice::Iter<'static, &'static str>);
 
     impl HttpBody for Pieces {
         type Data = Bytes;
@@ -89,8 +89,8 @@ mod tests {
         }
     }
 
-    fn stream(pieces: &[&'static str]) -> Body {
-        Body::stream(Pieces(pieces.to_vec().into_iter()))
+    fn stream(pieces: &'static [&'static str]) -> Body {
+        Body::stream(Pieces(pieces.iter()))
     }
 
     #[tokio::test(flavor = "local")]

@@ -1,7 +1,8 @@
 //! From a socket to a connection that is served: per-address cap, handshake, and which HTTP is spoken.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::listener::ListenerLive;
+use super::listener::{ListenerLive, Settings};
 use crate::closing::{Closing, Ear};
 use crate::http1::transport::{Prefixed, Transport, Wire};
 use crate::http1::watchdog::Watchdog;
@@ -46,26 +47,28 @@ pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc
     }
 }
 
-fn admit(
-    stream: TcpStream,
-    peer: SocketAddr,
-    listener: &Arc<ListenerLive>,
-    worker: &Rc<Worker>,
-    closing: &Closing,
-) {
-    let Some(place) = listener.addresses.enter(peer.ip(), listener.connections_per_address) else {
+fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, worker: &Rc<Worker>, closing: &Closing) {
+    let settings = listener.settings.load_full();
+    let Some(place) = listener.addresses.enter(peer.ip(), settings.connections_per_address) else {
         count(&worker.books.tally.accept_refused);
         return;
     };
     // An answer must not wait for the acknowledgement of the one before (Nagle).
     let _ = stream.set_nodelay(true);
-    let connection = Connection { peer, listener: listener.clone(), worker: worker.clone(), ear: closing.listen() };
-    tokio::task::spawn_local(connection.serve(stream, place));
+    let connection =
+        Connection { peer, listener: listener.name.clone(), settings, worker: worker.clone(), ear: closing.listen() };
+    let closing = closing.clone();
+    tokio::task::spawn_local(async move {
+        let mut serving = pin!(connection.serve(stream, place));
+        // The ear's waker is this task's: a cut is noticed whatever the connection waits for.
+        poll_fn(|cx| if closing.is_cut() { Poll::Ready(()) } else { serving.as_mut().poll(cx) }).await;
+    });
 }
 
 struct Connection {
     peer: SocketAddr,
-    listener: Arc<ListenerLive>,
+    listener: Arc<str>,
+    settings: Arc<Settings>,
     worker: Rc<Worker>,
     ear: Ear,
 }
@@ -73,11 +76,11 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream, _place: Place) {
         let Ok(local) = stream.local_addr() else { return };
-        match &self.listener.tls {
+        match &self.settings.tls {
             None => self.serve_plain(stream, local).await,
             Some(config) => {
                 let handshake = TlsAcceptor::from(config.clone()).accept(stream);
-                match tokio::time::timeout(self.listener.handshake_time, handshake).await {
+                match tokio::time::timeout(self.settings.handshake_time, handshake).await {
                     Ok(Ok(stream)) => self.serve_tls(stream, local).await,
                     Ok(Err(_)) | Err(_) => count(&self.worker.books.tally.handshake_failed),
                 }
@@ -94,9 +97,9 @@ impl Connection {
         let transport = Transport::ServerTls(Box::new(stream));
         let gate = Shared(Rc::new(self.gate(conn)));
         if h2 {
-            http2::server::serve(transport, self.listener.http2, Rc::new(gate), self.ear).await;
+            http2::server::serve(transport, self.settings.http2, Rc::new(gate), self.ear).await;
         } else {
-            http1::server::serve(Wire::new(transport), &self.listener.http1, &gate, self.ear).await;
+            http1::server::serve(Wire::new(transport), &self.settings.http1, &gate, self.ear).await;
         }
     }
 
@@ -107,16 +110,16 @@ impl Connection {
         match self.speaks_http2(&mut wire).await {
             Some(true) => {
                 let io = Prefixed::new(wire.unread.freeze(), wire.io);
-                http2::server::serve(io, self.listener.http2, Rc::new(gate), self.ear).await;
+                http2::server::serve(io, self.settings.http2, Rc::new(gate), self.ear).await;
             }
-            Some(false) => http1::server::serve(wire, &self.listener.http1, &gate, self.ear).await,
+            Some(false) => http1::server::serve(wire, &self.settings.http1, &gate, self.ear).await,
             None => {}
         }
     }
 
     /// `None` when the caller left, said nothing in time, or we are closing.
     async fn speaks_http2(&self, wire: &mut Wire) -> Option<bool> {
-        let mut dog = Watchdog::new(self.listener.http1.header_time);
+        let mut dog = Watchdog::new(self.settings.http1.header_time);
         poll_fn(|cx| {
             loop {
                 let read = wire.unread.len().min(PREFACE.len());
@@ -138,7 +141,7 @@ impl Connection {
     }
 
     fn conn(&self, local: SocketAddr, scheme: Scheme) -> ConnInfo {
-        let listener = self.listener.name.clone();
+        let listener = self.listener.clone();
         ConnInfo { listener, peer: self.peer, local, scheme, sni: None, client_cert: None }
     }
 
@@ -146,9 +149,9 @@ impl Connection {
         Gate {
             worker: self.worker.clone(),
             conn,
-            trusted_proxies: self.listener.trusted_proxies.clone(),
-            uri_limit: self.listener.uri_limit,
-            body_limit: self.listener.body_limit,
+            trusted_proxies: self.settings.trusted_proxies.clone(),
+            uri_limit: self.settings.uri_limit,
+            body_limit: self.settings.body_limit,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,9 +23,18 @@ pub struct ListenerLive {
     pub name: Arc<str>,
     /// As bound: a port 0 of the file is the system's choice here.
     pub address: SocketAddr,
+    /// As written: what a reload compares.
+    pub asked: SocketAddr,
+    pub addresses: Arc<Addresses>,
+    /// What new connections get; a reload replaces it, the socket stays.
+    pub settings: ArcSwap<Settings>,
+}
+
+/// What a connection is given when it is accepted, and keeps.
+#[derive(Clone)]
+pub struct Settings {
     pub tls: Option<Arc<ServerConfig>>,
     pub trusted_proxies: Arc<[IpNet]>,
-    pub addresses: Arc<Addresses>,
     pub connections_per_address: u32,
     pub handshake_time: Duration,
     pub http1: http1::server::Settings,
@@ -41,16 +51,33 @@ impl ListenerLive {
             io::Error::new(error.kind(), format!("listener {}: {}: {error}", listener.name, listener.address))
         };
         let sockets = bind_all(listener.address, workers).map_err(in_use)?;
-        let address = sockets[0].local_addr()?;
-        let tls = listener.tls.as_ref().map(server_config).transpose();
-        let tls = tls.map_err(|error| io::Error::other(format!("listener {}: {error}", listener.name)))?;
-        let limits = &listener.limits;
         let live = ListenerLive {
             name: listener.name.clone(),
-            address,
+            address: sockets[0].local_addr()?,
+            asked: listener.address,
+            addresses: Arc::default(),
+            settings: ArcSwap::from_pointee(Settings::new(listener, None)?),
+        };
+        Ok((Arc::new(live), sockets))
+    }
+}
+
+impl Settings {
+    /// `same_tls`: the TLS settings in force, when the file's are equal to theirs: tickets given out stay good.
+    pub fn new(listener: &Listener, same_tls: Option<Arc<ServerConfig>>) -> io::Result<Settings> {
+        let tls = match same_tls {
+            Some(tls) => Some(tls),
+            None => listener
+                .tls
+                .as_ref()
+                .map(server_config)
+                .transpose()
+                .map_err(|error| io::Error::other(format!("listener {}: {error}", listener.name)))?,
+        };
+        let limits = &listener.limits;
+        Ok(Settings {
             tls,
             trusted_proxies: listener.trusted_proxies.clone(),
-            addresses: Arc::default(),
             connections_per_address: limits.connections_per_address,
             handshake_time: limits.handshake_time,
             http1: http1::server::Settings {
@@ -67,8 +94,7 @@ impl ListenerLive {
             },
             uri_limit: limits.uri,
             body_limit: limits.body,
-        };
-        Ok((Arc::new(live), sockets))
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A worker thread: one runtime, its own sockets, caches and connections; orders come from the control plane.
 
+use std::collections::HashMap;
 use std::net::TcpListener as Socket;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +35,10 @@ const TIDY: u32 = 20;
 
 pub enum Order {
     Listen(Arc<ListenerLive>, Socket),
+    /// A listener of this name is gone: accept no more on it, finish its connections, cut them after this long.
+    Unlisten(Arc<str>, Duration),
+    /// Another snapshot is in force: streams whose route is gone must hear of it.
+    Adopt,
     Report(oneshot::Sender<WorkerReport>),
     /// Accept no more, finish what is under way, and end: at the latest after this long.
     Drain(Duration),
@@ -76,15 +81,20 @@ pub fn start(
     Ok(WorkerHandle { orders, cache, thread })
 }
 
+/// The word for each listener's connections.
+type Closings = HashMap<Arc<str>, Closing>;
+
 async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> usize {
-    let closing = Closing::default();
+    let mut closings = Closings::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0u32;
     let deadline = loop {
         tokio::select! {
             order = inbox.recv() => match order {
-                Some(Order::Listen(listener, socket)) => listen(&worker, &closing, listener, socket),
+                Some(Order::Listen(listener, socket)) => listen(&worker, &mut closings, listener, socket),
+                Some(Order::Unlisten(name, limit)) => unlisten(&mut closings, &name, limit),
+                Some(Order::Adopt) => worker.adopt(),
                 Some(Order::Report(answer)) => drop(answer.send(report(&worker))),
                 Some(Order::Drain(limit)) => break Instant::now() + limit,
                 None => break Instant::now(),
@@ -98,29 +108,43 @@ async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> 
             }
         }
     };
-    closing.say();
-    let cut = finish(&worker, &closing, &mut inbox, deadline).await;
+    closings.values().for_each(Closing::say);
+    let cut = finish(&worker, &closings, &mut inbox, deadline).await;
+    closings.values().for_each(Closing::cut);
     worker.books.log.flush(&worker.books.tally);
     cut
 }
 
-fn listen(worker: &Rc<Worker>, closing: &Closing, listener: Arc<ListenerLive>, socket: Socket) {
+fn listen(worker: &Rc<Worker>, closings: &mut Closings, listener: Arc<ListenerLive>, socket: Socket) {
+    let closing = Closing::default();
+    closings.insert(listener.name.clone(), closing.clone());
     match TcpListener::from_std(socket) {
-        Ok(socket) => drop(tokio::task::spawn_local(accept(socket, listener, worker.clone(), closing.clone()))),
+        Ok(socket) => drop(tokio::task::spawn_local(accept(socket, listener, worker.clone(), closing))),
         Err(error) => eprintln!("error: listener {} cannot accept: {error}", listener.name),
+    }
+}
+
+fn unlisten(closings: &mut Closings, name: &str, limit: Duration) {
+    if let Some(closing) = closings.remove(name) {
+        closing.say();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(limit).await;
+            closing.cut();
+        });
     }
 }
 
 /// Waits until every connection has ended, or for the deadline. Gives the number that had not.
 async fn finish(
     worker: &Rc<Worker>,
-    closing: &Closing,
+    closings: &Closings,
     inbox: &mut mpsc::UnboundedReceiver<Order>,
     deadline: Instant,
 ) -> usize {
     // A closing connection is noticed within this: drain is measured in seconds.
     let mut look = interval(Duration::from_millis(10));
-    while closing.ears() > 0 {
+    let open = || closings.values().map(Closing::ears).sum();
+    while open() > 0 {
         tokio::select! {
             _ = look.tick() => {}
             () = sleep_until(deadline) => break,
@@ -129,7 +153,7 @@ async fn finish(
             }
         }
     }
-    closing.ears()
+    open()
 }
 
 fn report(worker: &Worker) -> WorkerReport {

@@ -1,22 +1,21 @@
 //! From a checked config to a snapshot that serves. No socket is touched; what is unchanged since `previous` is carried over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::snapshot::{RouteLive, RouteRate, Snapshot};
+use super::snapshot::{Fate, RouteLive, RouteRate, Snapshot};
 use crate::answer::cors::CompiledCors;
 use crate::auth::assertion::Signer;
 use crate::auth::{Issuer, Requirement};
 use crate::balance::AgencyLive;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::model::{self, Require, Rewrite, Timeouts};
+use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
 use crate::forward::Way;
-use crate::limit::rate::{MAX_KEYS, RateLimiter};
-use crate::observe::Names;
+use crate::observe::{Names, StatId};
 use crate::route::Table;
 
 /// What a snapshot grows in.
@@ -28,18 +27,18 @@ pub struct Surroundings {
     pub names: Arc<Names>,
 }
 
-/// Makes `config` ready to serve. Errors: what no check of the file can see (an unusable kept key, a TLS setting).
-pub fn compile(config: Config, around: &Surroundings) -> Result<Snapshot, String> {
-    let signer = Arc::new(Signer::load_or_create(&config.assertion, &config.state_dir)?);
+/// Makes `config` ready to serve. What `previous` has and the config leaves alone is carried over: keys, connections,
+/// counters of rates, and with them every token verified so far. Errors: what no check of the file can see (an unusable
+/// kept key, a TLS setting). `previous` is not touched: a failed compile changes nothing.
+pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surroundings) -> Result<Snapshot, String> {
     let mut config = config;
+    let signer = signer(&config, previous)?;
     let models: Vec<Arc<model::Issuer>> = std::mem::take(&mut config.issuers).into_iter().map(Arc::new).collect();
-    let issuers: Vec<Arc<Issuer>> = models
-        .iter()
-        .map(|issuer| Issuer::start(issuer.clone(), &config.state_dir, &around.control, &around.clock))
-        .collect();
-    let agencies = config.agencies.iter().map(|agency| AgencyLive::new(agency).map(Arc::new));
-    let agencies: Vec<Arc<AgencyLive>> = agencies.collect::<Result<_, String>>()?;
-    let routes = routes(&config, &issuers, &around.names);
+    let issuers = models.iter().map(|model| issuer(model, &config, previous, around));
+    let issuers = issuers.collect::<Result<Vec<_>, String>>()?;
+    let agencies = config.agencies.iter().map(|model| agency(model, previous));
+    let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
+    let routes = routes(&config, &issuers, previous, &around.names);
     Ok(Snapshot {
         table: Table::compile(&config),
         routes,
@@ -51,23 +50,95 @@ pub fn compile(config: Config, around: &Surroundings) -> Result<Snapshot, String
     })
 }
 
-fn routes(config: &Config, issuers: &[Arc<Issuer>], names: &Names) -> Vec<RouteLive> {
+fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, String> {
+    match previous {
+        Some(old) if old.config.assertion == config.assertion && old.config.state_dir == config.state_dir => {
+            Ok(old.signer.clone())
+        }
+        _ => Signer::load_or_create(&config.assertion, &config.state_dir).map(Arc::new),
+    }
+}
+
+fn issuer(
+    model: &Arc<model::Issuer>,
+    config: &Config,
+    previous: Option<&Snapshot>,
+    around: &Surroundings,
+) -> Result<Arc<Issuer>, String> {
+    let old = previous.filter(|old| old.config.state_dir == config.state_dir);
+    if let Some(same) = old.and_then(|old| old.issuers.iter().find(|issuer| *issuer.model == **model)) {
+        return Ok(same.clone());
+    }
+    let issuer = Issuer::start(model.clone(), &config.state_dir, &around.control, &around.clock);
+    match &model.jwks {
+        JwksSource::File(file) if !issuer.has_keys() => {
+            Err(format!("issuer {}: no key in {} can be used", model.name, file.display()))
+        }
+        _ => Ok(issuer),
+    }
+}
+
+fn agency(model: &model::Agency, previous: Option<&Snapshot>) -> Result<Arc<AgencyLive>, String> {
+    let at = previous.and_then(|old| {
+        let at = old.config.agencies.iter().position(|agency| agency.name == model.name)?;
+        Some((&old.config.agencies[at], &old.agencies[at]))
+    });
+    match at {
+        Some((old, live)) if old == model => Ok(live.clone()),
+        Some((old, live)) if old.tls == model.tls => AgencyLive::new(model, Some(live)).map(Arc::new),
+        _ => AgencyLive::new(model, None).map(Arc::new),
+    }
+}
+
+fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>, names: &Names) -> Vec<RouteLive> {
     let mut shared = Shared::default();
+    let old: HashMap<StatId, &RouteLive> =
+        previous.map(|old| old.routes.iter().map(|route| (route.stat, route)).collect()).unwrap_or_default();
     let compiled = config.routes.iter().map(|route| {
         let agency = &config.agencies[route.agency.0 as usize];
+        let stat = names.id(route.name.clone(), agency.name.clone());
+        let requirement = shared.requirement(&route.require, issuers);
+        let old = old.get(&stat);
         RouteLive {
-            stat: names.id(route.name.clone(), agency.name.clone()),
+            stat,
             agency: route.agency,
-            requirement: shared.requirement(&route.require, issuers),
             way: shared.way(&route.rewrite, route.timeouts, route.retry),
             body_limit: route.body_limit,
-            rate: route
-                .rate
-                .map(|rate| Arc::new(RouteRate { limiter: RateLimiter::new(rate, MAX_KEYS), by: rate.by })),
+            rate: route.rate.map(|rate| RouteRate::carried(rate, old.and_then(|old| old.rate.as_ref()))),
             cors: route.cors.as_ref().map(|cors| Arc::new(CompiledCors::compile(cors, &route.methods))),
+            fate: match old {
+                Some(old) if !tightens(&old.requirement, &requirement) => old.fate.clone(),
+                _ => Fate::default(),
+            },
+            requirement,
         }
     });
     compiled.collect()
+}
+
+/// True when somebody whom `old` let in might not be let in by `new`.
+fn tightens(old: &Requirement, new: &Requirement) -> bool {
+    let issuer_moved = match (&old.issuer, &new.issuer) {
+        (_, None) => false,
+        (Some(old), Some(new)) => !Arc::ptr_eq(old, new),
+        (None, Some(_)) => true,
+    };
+    let younger = match (old.max_age, new.max_age) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(old), Some(new)) => new < old,
+    };
+    new.level > old.level || issuer_moved || younger || new.scopes.iter().any(|scope| !old.scopes.contains(scope))
+}
+
+/// Ends the streams of routes that `next` has no more, or demands more for. Call it once `next` is in force.
+pub fn end_orphans(previous: &Snapshot, next: &Snapshot) {
+    let kept: HashSet<*const _> = next.routes.iter().map(|route| route.fate.address()).collect();
+    for route in &previous.routes {
+        if !kept.contains(&route.fate.address()) {
+            route.fate.end();
+        }
+    }
 }
 
 /// Requirements and ways, each distinct one made once.
@@ -83,8 +154,7 @@ type WayKey = (Option<String>, Option<String>, [u128; 3], bool);
 impl Shared {
     fn requirement(&mut self, require: &Require, issuers: &[Arc<Issuer>]) -> Arc<Requirement> {
         let max_age = require.max_age.map(|age| age.as_secs());
-        let key =
-            (require.level.number(), require.issuer.map(|issuer| issuer.0), require.scopes.clone(), max_age);
+        let key = (require.level.number(), require.issuer.map(|issuer| issuer.0), require.scopes.clone(), max_age);
         let make = || {
             let issuer = require.issuer.map(|id| issuers[id.0 as usize].clone());
             let values = issuer.as_ref().map(|issuer| issuer.model.values_reaching(require.level).join(" "));

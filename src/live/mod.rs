@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-pub use compile::{Surroundings, compile};
+pub use compile::{Surroundings, compile, end_orphans};
 pub use snapshot::{RouteLive, Snapshot};
 
 /// The one place where "what runs now" is kept.

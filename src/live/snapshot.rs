@@ -1,6 +1,7 @@
 //! What one request needs to know, made ready: no name is looked up and no text formatted for it any more.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::answer::cors::CompiledCors;
 use crate::auth::assertion::Signer;
@@ -8,9 +9,9 @@ use crate::auth::{Issuer, Requirement};
 use crate::balance::AgencyLive;
 use crate::clock::UnixTime;
 use crate::config::Config;
-use crate::config::model::RateBy;
+use crate::config::model::{Rate, RateBy};
 use crate::forward::Way;
-use crate::limit::rate::RateLimiter;
+use crate::limit::rate::{MAX_KEYS, RateLimiter};
 use crate::observe::StatId;
 use crate::route::Table;
 use crate::words::{AgencyId, RouteId};
@@ -35,11 +36,41 @@ pub struct RouteLive {
     pub body_limit: Option<u64>,
     pub rate: Option<Arc<RouteRate>>,
     pub cors: Option<Arc<CompiledCors>>,
+    pub fate: Fate,
 }
 
 pub struct RouteRate {
     pub limiter: RateLimiter,
     pub by: RateBy,
+}
+
+impl RouteRate {
+    /// The limiter of `old` while the rate is the same: a reload gives nobody a fresh budget.
+    pub(super) fn carried(rate: Rate, old: Option<&Arc<RouteRate>>) -> Arc<RouteRate> {
+        match old {
+            Some(old) if old.limiter.rate() == rate => old.clone(),
+            _ => Arc::new(RouteRate { limiter: RateLimiter::new(rate, MAX_KEYS), by: rate.by }),
+        }
+    }
+}
+
+/// Whether streams that began on a route may go on. Carried from snapshot to snapshot while the route asks no more than
+/// it did; ended when the route is gone or asks more.
+#[derive(Clone, Debug, Default)]
+pub struct Fate(Arc<AtomicBool>);
+
+impl Fate {
+    pub fn is_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn end(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn address(&self) -> *const AtomicBool {
+        Arc::as_ptr(&self.0)
+    }
 }
 
 impl Snapshot {

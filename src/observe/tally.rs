@@ -67,6 +67,7 @@ pub struct Tally {
     agencies: RefCell<Vec<(StatAgency, Histogram)>>,
     pub log_dropped: Cell<u64>,
     pub tunnels: Cell<u64>,
+    pub streams_ended: Cell<u64>,
     pub accept_refused: Cell<u64>,
     pub handshake_failed: Cell<u64>,
 }
@@ -81,6 +82,7 @@ pub struct Report {
     pub agencies: Vec<(StatAgency, Histogram)>,
     pub log_dropped: u64,
     pub tunnels: u64,
+    pub streams_ended: u64,
     pub accept_refused: u64,
     pub handshake_failed: u64,
 }
@@ -132,6 +134,7 @@ impl Tally {
             agencies: self.agencies.borrow().clone(),
             log_dropped: self.log_dropped.get(),
             tunnels: self.tunnels.get(),
+            streams_ended: self.streams_ended.get(),
             accept_refused: self.accept_refused.get(),
             handshake_failed: self.handshake_failed.get(),
         }

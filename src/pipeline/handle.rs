@@ -12,7 +12,7 @@ use http_body::Body as _;
 use super::gate::{Gate, nothing_known};
 use super::own;
 use super::refusal::Refusal;
-use super::respond::{self, Asked};
+use super::respond::{self, Asked, Lasting};
 use super::worker::View;
 use crate::answer::X_REQUEST_ID;
 use crate::answer::cors::Preflight;
@@ -69,7 +69,12 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     match pass(&gate, &view, route, &mut arrived, payload, &mut record).await {
         Ok((reply, bytes_in, headers)) => {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &headers);
-            respond::relay(reply, &asked, record, bytes_in, route.way.timeouts.idle)
+            let lasting = || Lasting {
+                fate: route.fate.clone(),
+                ear: gate.worker.streams.listen(),
+                idle: route.way.timeouts.idle,
+            };
+            respond::relay(reply, &asked, record, bytes_in, lasting)
         }
         Err(refusal) => {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &arrived.headers);
@@ -103,6 +108,9 @@ async fn pass(
     let admitted = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
     let books = &worker.books;
     books.tally.decided(record.stat(), admitted.as_ref().err().map(auth::Denied::code));
+    if let Err(auth::Denied::LevelTooLow { has, .. }) = &admitted {
+        record.level = *has;
+    }
     let permit = admitted.map_err(Refusal::Denied)?;
     record.level = permit.level();
     record.subject = view.snapshot.signer.pairwise(&permit, &pools.agency.name);
@@ -139,9 +147,8 @@ enum Met<'a> {
 
 fn find<'a>(gate: &Gate, view: &'a View, arrived: &Arrived) -> Result<Met<'a>, Refusal> {
     let snapshot = &view.snapshot;
-    let look = |method: &Method| {
-        snapshot.table.find(&gate.conn.listener, arrived.authority.name(), &arrived.path, method)
-    };
+    let look =
+        |method: &Method| snapshot.table.find(&gate.conn.listener, arrived.authority.name(), &arrived.path, method);
     if let Some(preflight) = Preflight::of(&arrived.method, &arrived.headers)
         && let Found::Route(id) = look(&preflight.method)
         && snapshot.route(id).cors.is_some()

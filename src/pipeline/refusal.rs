@@ -66,9 +66,9 @@ impl Refusal {
         match self {
             Refusal::Head(HeadFault::Malformed(why))
             | Refusal::Rejected(Rejected::Malformed(why) | Rejected::PathAmbiguous(why)) => Some(why),
-            Refusal::Denied(
-                Denied::TokenInvalid { description } | Denied::CredentialsMalformed { description },
-            ) => Some(description),
+            Refusal::Denied(Denied::TokenInvalid { description } | Denied::CredentialsMalformed { description }) => {
+                Some(description)
+            }
             Refusal::Forward(failure) => failure.detail(),
             _ => None,
         }

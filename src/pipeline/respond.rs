@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -14,9 +15,11 @@ use crate::answer::{Notice, X_REQUEST_ID, manner, render};
 use crate::auth::Requirement;
 use crate::balance::Lease;
 use crate::body::{Body, BodyError};
+use crate::closing::Ear;
 use crate::config::model::Contact;
-use crate::forward::Reply;
+use crate::forward::{self, Reply};
 use crate::limit::body::Counter;
+use crate::live::snapshot::Fate;
 use crate::message::{Outbound, Tunnel, TunnelGuard};
 use crate::observe::Record;
 use crate::observe::tally::count;
@@ -38,7 +41,13 @@ pub struct Asked<'a> {
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Passes the agency's reply on. The record is closed at the end of the body.
-pub fn relay(reply: Reply, asked: &Asked<'_>, mut record: Record, bytes_in: Counter, idle: std::time::Duration) -> Outbound {
+pub fn relay(
+    reply: Reply,
+    asked: &Asked<'_>,
+    mut record: Record,
+    bytes_in: Counter,
+    lasting: impl FnOnce() -> Lasting,
+) -> Outbound {
     let Reply { status, headers, body, tunnel } = reply;
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
@@ -57,11 +66,13 @@ pub fn relay(reply: Reply, asked: &Asked<'_>, mut record: Record, bytes_in: Coun
     record.bytes_in = bytes_in.get();
     if let Some((io, lease)) = tunnel {
         count(&record.books().tally.tunnels);
-        let guard = Box::new(Carried { record, _lease: lease });
+        let Lasting { fate, ear, idle } = lasting();
+        let guard = Box::new(Carried { record, _lease: lease, fate, ear });
         return Outbound { response, tunnel: Some(Tunnel { io, idle, guard }), close: false };
     }
+    let lasting = is_event_stream(response.headers()).then(lasting);
     *response.body_mut() = match body {
-        Body::Stream(_) => Body::stream(Recorded { body, record: Some(record), bytes_in }),
+        Body::Stream(_) => Body::stream(Recorded { body, record: Some(record), bytes_in, lasting }),
         whole => {
             record.bytes_out = whole.size_hint().lower();
             whole
@@ -90,11 +101,25 @@ pub fn refuse(refusal: &Refusal, asked: &Asked<'_>, mut record: Record) -> Outbo
     Outbound { response, tunnel: None, close: refusal.closes() }
 }
 
+/// What ends a stream that would go on for hours: its route is gone, or asks more than it did.
+pub struct Lasting {
+    pub fate: Fate,
+    /// Hears when another snapshot is in force.
+    pub ear: Ear,
+    pub idle: Duration,
+}
+
+/// Server-sent events: an answer without an end. Every other answer is finished on the plan it began with.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
 /// An answer's body with the record of its request, closed where the body ends or is dropped.
 struct Recorded {
     body: Body,
     record: Option<Record>,
     bytes_in: Counter,
+    lasting: Option<Lasting>,
 }
 
 impl Recorded {
@@ -116,7 +141,22 @@ impl HttpBody for Recorded {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(lasting) = &self.lasting {
+            lasting.ear.poll(cx);
+            if lasting.fate.is_ended() {
+                self.body = Body::Empty;
+                if let Some(record) = &self.record {
+                    count(&record.books().tally.streams_ended);
+                }
+                self.lasting = None;
+            }
+        }
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            forward::headers::clean(trailers);
+        }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(data), Some(record)) = (frame.data_ref(), &mut self.record) {
@@ -156,9 +196,20 @@ impl Drop for Recorded {
 struct Carried {
     record: Record,
     _lease: Lease,
+    fate: Fate,
+    ear: Ear,
 }
 
 impl TunnelGuard for Carried {
+    fn poll_end(&mut self, cx: &Context<'_>) -> bool {
+        self.ear.poll(cx);
+        let ended = self.fate.is_ended();
+        if ended {
+            count(&self.record.books().tally.streams_ended);
+        }
+        ended
+    }
+
     fn carried(&mut self, up: u64, down: u64) {
         self.record.bytes_in = up;
         self.record.bytes_out = down;

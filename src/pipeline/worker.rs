@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::auth::TokenCache;
 use crate::balance::{AgencyPools, Pools};
 use crate::clock::Clock;
+use crate::closing::Closing;
 use crate::live::{Live, Snapshot};
 use crate::observe::record::Books;
 use crate::words::AgencyId;
@@ -17,6 +18,8 @@ pub struct Worker {
     pub pools: Pools,
     pub books: Books,
     pub clock: Clock,
+    /// Wakes long-lived streams when another snapshot is in force.
+    pub streams: Closing,
     view: RefCell<Rc<View>>,
     seen: Cell<u64>,
 }
@@ -32,7 +35,8 @@ impl Worker {
         let pools = Pools::default();
         let seen = live.generation();
         let view = View::of(live.load(), &pools);
-        Worker { live, cache, pools, books, clock, view: RefCell::new(Rc::new(view)), seen: Cell::new(seen) }
+        let streams = Closing::default();
+        Worker { live, cache, pools, books, clock, streams, view: RefCell::new(Rc::new(view)), seen: Cell::new(seen) }
     }
 
     /// What is in force now. One atomic read, unless it has changed.
@@ -43,6 +47,14 @@ impl Worker {
             *self.view.borrow_mut() = Rc::new(View::of(self.live.load(), &self.pools));
         }
         self.view.borrow().clone()
+    }
+}
+
+impl Worker {
+    /// Takes up the snapshot in force, and lets every stream look whether it may go on.
+    pub fn adopt(&self) {
+        self.view();
+        self.streams.nudge();
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -27,6 +27,8 @@ pub struct LoadedCertificate {
     /// The subject's common name, else the first SAN: a metric label.
     pub subject: String,
     pub not_after: UnixTime,
+    /// Where certificate and key were read from.
+    pub files: (PathBuf, PathBuf),
 }
 
 /// A client certificate chain and its key, for mTLS towards an agency.
@@ -63,14 +65,19 @@ pub enum CertFault {
 /// Reads a PEM chain (leaf first) and its PEM key. Every check the issue of a server certificate can fail.
 pub fn load_server(cert: &Path, key: &Path, now: UnixTime) -> Result<LoadedCertificate, CertFault> {
     let chain = read_certificates(cert)?;
-    let key = read_key(key)?;
-    let certified = certify(&chain, key)?;
+    let certified = certify(&chain, read_key(key)?)?;
     let leaf = Leaf::judge(&chain[0], now)?;
     if leaf.names.is_empty() {
         return Err(CertFault::NoSan);
     }
     let subject = leaf.common_name.unwrap_or_else(|| leaf.names[0].clone());
-    Ok(LoadedCertificate { key: Arc::new(certified), names: leaf.names, subject, not_after: leaf.not_after })
+    Ok(LoadedCertificate {
+        key: Arc::new(certified),
+        names: leaf.names,
+        subject,
+        not_after: leaf.not_after,
+        files: (cert.to_owned(), key.to_owned()),
+    })
 }
 
 /// Reads a client certificate chain and key. A client needs no SAN: agencies know it by its subject or its key.

@@ -1,6 +1,7 @@
 //! The files that the configs of this directory name: certificates good and bad, a key set, an empty file.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rcgen::{
@@ -9,6 +10,10 @@ use rcgen::{
 
 pub fn write(dir: &Path) {
     let put = |name: &str, text: &str| fs::write(dir.join(name), text).expect("the file is written");
+    let private = |name: &str, text: &str| {
+        put(name, text);
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o600)).expect("the file is ours");
+    };
     let ca_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -24,7 +29,10 @@ pub fn write(dir: &Path) {
         params.not_after = date_time_ymd(until.0, until.1, until.2);
         let cert = params.signed_by(&key, &ca).unwrap();
         put(&format!("{name}.pem"), &cert.pem());
-        put(&format!("{name}.key"), &key.serialize_pem());
+        private(&format!("{name}.key"), &key.serialize_pem());
+        if name == "good" {
+            put("readable.key", &key.serialize_pem());
+        }
     };
     issue("good", &["api.example.ir", "*.gov.example.ir"], 2025, (2027, 1, 1));
     issue("soon", &["api.example.ir"], 2025, (2026, 1, 15));

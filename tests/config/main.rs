@@ -2,12 +2,15 @@
 //! the letter. What is well is `nothing`.
 //!
 //! To accept a change: `UPDATE_EXPECTED=1 cargo test --test config`, then read the diff.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod files;
+mod include;
 mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use darvazeh::config::{self, Fault};
 
@@ -30,21 +33,44 @@ fn load(text: &str) -> Result<config::Loaded, Vec<Fault>> {
     load_in(tempfile::tempdir().expect("a temporary directory").path(), text)
 }
 
-fn found(text: &str) -> String {
+/// What is found in a config: a file, or a directory with a `routes.yaml` and what it includes.
+fn found(config: &Path) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let faults = match load_in(dir.path(), text) {
+    let main = if config.is_dir() { config.join("routes.yaml") } else { config.to_owned() };
+    if config.is_dir() {
+        copy(config, dir.path());
+    }
+    let faults = match load_in(dir.path(), &fs::read_to_string(main).unwrap()) {
         Ok(loaded) => loaded.warnings,
         Err(faults) => faults,
     };
-    let lines: Vec<String> = faults.iter().map(line).collect();
+    let lines: Vec<String> = faults.iter().map(|fault| line(fault, dir.path())).collect();
     let text = if lines.is_empty() { "nothing\n".to_owned() } else { lines.concat() };
     text.replace(&*dir.path().to_string_lossy(), "DIR")
 }
 
-fn line(fault: &Fault) -> String {
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        let target = to.join(entry.file_name().unwrap());
+        match entry.is_dir() {
+            true => copy(&entry, &target),
+            false => fs::write(&target, fs::read(&entry).unwrap()).unwrap(),
+        }
+    }
+}
+
+/// `routes.yaml` itself is not named.
+fn line(fault: &Fault, dir: &Path) -> String {
     let Fault { code, line, column, path, message, remedy, .. } = fault;
-    let related = fault.related.as_ref().map(|r| format!("\n    see {}:{} {}", r.line, r.column, r.message));
-    format!("{line}:{column} {code} {path}: {message}\n    help: {remedy}{}\n", related.unwrap_or_default())
+    let in_file = |file: &str| match Path::new(file).strip_prefix(dir).unwrap().to_str().unwrap() {
+        "routes.yaml" => String::new(),
+        other => format!("{other}:"),
+    };
+    let see =
+        |r: &config::fault::Related| format!("\n    see {}{}:{} {}", in_file(&r.file), r.line, r.column, r.message);
+    let (file, related) = (in_file(&fault.file), fault.related.as_ref().map(see).unwrap_or_default());
+    format!("{file}{line}:{column} {code} {path}: {message}\n    help: {remedy}{related}\n")
 }
 
 #[test]
@@ -52,11 +78,11 @@ fn every_file_has_exactly_the_faults_that_are_expected() {
     let update = std::env::var_os("UPDATE_EXPECTED").is_some();
     let mut wrong = Vec::new();
     let mut files: Vec<_> = fs::read_dir(here()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
+    files.retain(|path| path.is_dir() || path.extension().is_some_and(|e| e == "yaml"));
     assert!(!files.is_empty());
     files.sort();
     for file in files {
-        let found = found(&fs::read_to_string(&file).unwrap());
+        let found = found(&file);
         let golden = file.with_extension("expected");
         if update {
             fs::write(&golden, &found).unwrap();
@@ -72,7 +98,7 @@ fn every_file_has_exactly_the_faults_that_are_expected() {
 /// What the files here do not provoke is too large or too small for a golden file; the rest they must.
 #[test]
 fn every_code_is_provoked() {
-    let elsewhere = ["E0001", "E0003"];
+    let elsewhere = ["E0001", "E0003", "E0601"];
     let golden: String = fs::read_dir(here())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -134,6 +160,42 @@ fn the_example_becomes_the_model_it_describes() {
     assert_eq!(pension.rate.map(|r| (r.requests, r.per.as_secs(), r.by)), Some((5, 60, RateBy::Subject)));
     assert_eq!((news.require.level, news.require.issuer), (Level::NONE, None));
     assert_eq!(config.agencies[1].identity, IdentityKind::Headers);
+}
+
+/// Defaults lie under what is written, key by key.
+#[test]
+fn defaults_lie_under_what_agencies_and_routes_say() {
+    use darvazeh::config::model::*;
+
+    let seconds = Duration::from_secs;
+    let text = fs::read_to_string(here().join("good_defaults.yaml")).unwrap();
+    let config = load(&text).expect("the example is good").config;
+    let [plain, own, quiet] = &config.agencies[..] else { panic!("three agencies") };
+    let health = |agency: &Agency| agency.health.as_ref().map(|h| (h.path.clone(), h.interval, h.timeout));
+    assert_eq!(health(plain), Some(("/healthz".to_owned(), seconds(7), seconds(2))));
+    assert_eq!(health(own), Some(("/healthz".to_owned(), seconds(9), seconds(2))));
+    assert_eq!(health(quiet), None);
+    let times = |t: Timeouts| [t.connect, t.response, t.idle].map(|time| time.as_secs());
+    assert_eq!((times(plain.timeouts), times(own.timeouts)), ([1, 10, 60], [1, 20, 60]));
+    assert_eq!([plain, own, quiet].map(|a| (a.retry.attempts, a.retry.budget_percent)), [(3, 20), (3, 50), (1, 0)]);
+    assert_eq!((plain.identity, own.identity), (IdentityKind::Headers, IdentityKind::None));
+    assert_eq!((plain.balance, plain.team.as_deref()), (Balance::RoundRobin, Some("platform")));
+
+    let [plain, own, quiet] = &config.routes[..] else { panic!("three routes") };
+    let host = |name: &str| HostPattern::Exact(name.to_owned());
+    assert_eq!((&plain.hosts[..], &own.hosts[..]), (&[host("api.example.ir")][..], &[host("own.example.ir")][..]));
+    let issuer = |route: &Route| route.require.issuer.map(|id| &*config.issuers[id.0 as usize].name);
+    assert_eq!([plain, own, quiet].map(issuer), [Some("sso"), Some("other"), None]);
+    assert_eq!([plain, own].map(|r| r.body_limit), [Some(1 << 20), Some(2 << 20)]);
+    assert_eq!(
+        [plain, own, quiet].map(|r| r.rate.map(|rate| rate.by)),
+        [Some(RateBy::Address), None, Some(RateBy::Route)]
+    );
+    assert_eq!([plain, own].map(|r| times(r.timeouts)), [[1, 10, 5], [1, 40, 5]]);
+    let on = |route: &Route| route.listeners.as_ref().map(|names| names[0].to_string());
+    assert_eq!((on(plain).as_deref(), on(own).as_deref()), (Some("public"), Some("internal")));
+    assert_eq!((plain.cors.is_some(), own.cors.is_some()), (true, false));
+    assert!(config.watch);
 }
 
 /// A file that is spoilt anywhere gives faults or a model, never a panic, and every fault has a place in it.

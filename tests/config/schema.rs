@@ -95,6 +95,41 @@ fn it_refuses_by_shape_what_check_refuses() {
     }
 }
 
+#[test]
+fn it_knows_defaults_and_secrets_as_check_does() {
+    let defaults = std::fs::read_to_string(here().join("good_defaults.yaml")).unwrap();
+    for (from, to) in [
+        ("watch: true", "watch: \"yes\""),
+        ("identity: headers", "identity: cookie"),
+        ("    balance: round_robin", "    endpoints: []"),
+        ("match: { hosts: [api.example.ir] }", "match: { prefix: /a }"),
+        ("require: { issuer: sso }", "require: { level: 1 }"),
+        ("limits: { body: 1MiB", "limits: { headers: 1KiB"),
+        ("timeouts: { idle: 5s }", "timeouts: { idle: 5 }"),
+        ("health: off", "health: none"),
+        ("team: platform", "team: [platform]"),
+        ("watch: true", "state_dir: \"${HOME}/var\""),
+        ("watch: true", "assertion: { key: { path: a } }"),
+    ] {
+        assert!(defaults.contains(from), "`{from}` is in good_defaults.yaml");
+        let spoilt = defaults.replacen(from, to, 1);
+        assert!(load(&spoilt).is_err(), "check accepts `{to}`");
+        assert!(!accepts(&spoilt), "the schema accepts `{to}`");
+    }
+}
+
+/// An editor checks included files with the same schema.
+#[test]
+fn it_knows_files_that_include_and_files_that_are_included() {
+    let listeners = "version: 1\nlisteners: [{ name: a, address: 127.0.0.1:0 }]\n";
+    assert!(accepts(&format!("{listeners}include: routes.d/*.yaml\n")));
+    assert!(accepts(&format!("{listeners}include: {{ files: [a.yaml, b/*.yaml], on_fault: keep_last_good }}\n")));
+    assert!(!accepts(&format!("{listeners}include: {{ files: [], on_fault: keep_last_good }}\n")));
+    assert!(!accepts(&format!("{listeners}include: {{ files: a.yaml, on_fault: ignore }}\n")));
+    assert!(!accepts(listeners), "without included files there must be agencies and routes");
+    assert!(accepts("routes: []\n") && !accepts("routes: []\nadmin: { address: 127.0.0.1:1 }\n"));
+}
+
 fn keys(schema: &Value, found: &mut Vec<String>) {
     match schema {
         Value::Object(map) => {

@@ -15,8 +15,9 @@ fn list(ground: &Ground, yaml: &str, more: &[&str]) -> (String, Option<i32>) {
 fn names(ground: &Ground, filters: &[&str]) -> Vec<String> {
     let (json, code) = list(ground, BASE, &[filters, &["--format", "json"]].concat());
     assert_eq!(code, Some(0), "{json}");
-    let json: Value = serde_json::from_str(&json).unwrap();
-    json["routes"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap().to_owned()).collect()
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let routes = json["routes"].as_array().expect("a list");
+    routes.iter().map(|route| route["name"].as_str().expect("a text").to_owned()).collect()
 }
 
 #[test]

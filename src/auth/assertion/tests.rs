@@ -7,7 +7,8 @@ use super::*;
 use crate::auth::jwk::{KeySet, Lookup};
 use crate::auth::testing::*;
 use crate::config::defaults;
-use crate::config::model::Algorithm;
+use crate::config::model::{Algorithm, SecretSource};
+use crate::secret::Secret;
 use crate::words::Level;
 
 fn settings() -> AssertionSettings {
@@ -114,12 +115,15 @@ fn a_key_can_be_given() {
     let directory = tempfile::tempdir().unwrap();
     let given = directory.path().join("given.pem");
     fs::write(&given, new_key().unwrap()).unwrap();
-    let settings = AssertionSettings { key: Some(given), ..settings() };
+    let pem = fs::read_to_string(&given).unwrap();
+    let settings = AssertionSettings { key: Some(SecretSource::File(given)), ..settings() };
     let state = directory.path().join("var");
     let signer = Signer::load_or_create(&settings, &state).unwrap();
     opened(&signer, &signer.assertion(&caller("a"), "tax", NOW));
     assert!(!state.join("assertion.key").exists());
-    let missing = AssertionSettings { key: Some(directory.path().join("absent.pem")), ..settings };
+    let inline = AssertionSettings { key: Some(SecretSource::Value(Secret::new(pem))), ..settings.clone() };
+    assert_eq!(Signer::load_or_create(&inline, &state).unwrap().jwks(), signer.jwks());
+    let missing = AssertionSettings { key: Some(SecretSource::File(directory.path().join("absent.pem"))), ..settings };
     assert!(Signer::load_or_create(&missing, &state).unwrap_err().contains("absent.pem"));
 }
 

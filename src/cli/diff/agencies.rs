@@ -197,7 +197,12 @@ fn described(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {
             AgencyScope::Province => "province",
             AgencyScope::Dedicated => "dedicated",
         };
-        format!("{fa} / {en}, {scope} {}", agency.province.as_deref().unwrap_or_default()).trim_end().to_owned()
+        let mut words = format!("{fa} / {en}, {scope}");
+        let more = [("province", agency.province.as_deref()), ("team", agency.team.as_deref())];
+        for (key, value) in more.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            words.push_str(&format!(", {key} {value}"));
+        }
+        words
     };
     let (from, to) = (words(old), words(new));
     if from != to {

@@ -120,6 +120,7 @@ kinds! {
     AccessLogChanged = "access_log_changed",
     WorkersChanged = "workers_changed",
     StateDirChanged = "state_dir_changed",
+    WatchChanged = "watch_changed",
     DrainChanged = "drain_changed",
     ContactChanged = "contact_changed",
     AssertionChanged = "assertion_changed",

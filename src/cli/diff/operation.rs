@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::change::{Change, Kind};
 use crate::config::Config;
-use crate::config::model::{AccessLog, AssertionSettings, Contact};
+use crate::config::model::{AccessLog, AssertionSettings, Contact, SecretSource};
 use crate::config::units::show_duration;
 
 pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
@@ -15,6 +15,7 @@ pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
         (Kind::AccessLogChanged, "the access log goes to", access_log(old), access_log(new)),
         (Kind::WorkersChanged, "workers become", workers(old), workers(new)),
         (Kind::StateDirChanged, "state is kept in", place(&old.state_dir, old), place(&new.state_dir, new)),
+        (Kind::WatchChanged, "changes of the file are", watch(old), watch(new)),
         (Kind::DrainChanged, "drain becomes", show_duration(old.drain), show_duration(new.drain)),
         (Kind::ContactChanged, "pages offer", contact(&old.contact), contact(&new.contact)),
         (Kind::AssertionChanged, "assertions are", assertion(old), assertion(new)),
@@ -57,6 +58,10 @@ fn workers(config: &Config) -> String {
     config.workers.map_or_else(|| "one per core".to_owned(), |count| count.to_string())
 }
 
+fn watch(config: &Config) -> String {
+    if config.watch { "applied by themselves" } else { "applied when told" }.to_owned()
+}
+
 /// A path as the config names it: two copies of a config in two directories are alike.
 pub fn place(path: &Path, config: &Config) -> String {
     let file = std::path::absolute(&config.file).unwrap_or_else(|_| config.file.clone());
@@ -73,6 +78,10 @@ fn contact(contact: &Contact) -> String {
 
 fn assertion(config: &Config) -> String {
     let AssertionSettings { issuer, lifetime, key } = &config.assertion;
-    let key = key.as_ref().map_or_else(|| "a key of its own".to_owned(), |key| place(key, config));
+    let key = match key {
+        None => "a key of its own".to_owned(),
+        Some(SecretSource::File(file)) => place(file, config),
+        Some(SecretSource::Value(_)) => "a key out of the environment".to_owned(),
+    };
     format!("by `{issuer}` for {} with {key}", show_duration(*lifetime))
 }

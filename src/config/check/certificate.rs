@@ -1,11 +1,13 @@
 //! What `tls::certs` finds wrong with a file, told as faults of the place that names it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
 
 use super::{Context, Field, codes};
 use crate::clock::UnixTime;
+use crate::config::secret_ref;
 use crate::config::units::show_duration;
 use crate::tls::certs::{self, CertFault, Identity, LoadedCertificate};
 
@@ -15,8 +17,10 @@ const EXPIRES_SOON: UnixTime = 30 * 24 * 3600;
 /// A server certificate with its key.
 pub fn server(cert: &Field<'_>, key: &Field<'_>, cx: &mut Context<'_>) -> Option<Arc<LoadedCertificate>> {
     let (cert_file, key_file) = (cx.file(cert), cx.file(key));
-    match certs::load_server(&cert_file?, &key_file?, cx.now) {
+    let key_file = key_file?;
+    match certs::load_server(&cert_file?, &key_file, cx.now) {
         Ok(loaded) => {
+            warn_if_readable_by_all(key, &key_file, cx);
             warn_before_expiry(&loaded, cert, cx);
             Some(Arc::new(loaded))
         }
@@ -30,8 +34,12 @@ pub fn server(cert: &Field<'_>, key: &Field<'_>, cx: &mut Context<'_>) -> Option
 /// A client certificate with its key.
 pub fn identity(cert: &Field<'_>, key: &Field<'_>, cx: &mut Context<'_>) -> Option<Arc<Identity>> {
     let (cert_file, key_file) = (cx.file(cert), cx.file(key));
-    match certs::load_identity(&cert_file?, &key_file?, cx.now) {
-        Ok(identity) => Some(Arc::new(identity)),
+    let key_file = key_file?;
+    match certs::load_identity(&cert_file?, &key_file, cx.now) {
+        Ok(identity) => {
+            warn_if_readable_by_all(key, &key_file, cx);
+            Some(Arc::new(identity))
+        }
         Err(fault) => {
             report(fault, cert, Some(key), cx);
             None
@@ -48,6 +56,15 @@ pub fn roots(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Arc<RootCertStor
             report(fault, field, None, cx);
             None
         }
+    }
+}
+
+/// A key that others can read is nobody's alone.
+pub fn warn_if_readable_by_all(field: &Field<'_>, file: &Path, cx: &mut Context<'_>) {
+    if secret_ref::is_readable_by_all(file) {
+        let message = "every user of this machine may read the key";
+        let remedy = format!("`chmod o= {}`", file.display());
+        field.fault(cx.faults, codes::KEY_READABLE_BY_ALL, message, remedy);
     }
 }
 
@@ -68,7 +85,8 @@ fn report(fault: CertFault, cert: &Field<'_>, key: Option<&Field<'_>>, cx: &mut 
         CertFault::Unreadable(why) => {
             // The loader does not say which of the two files it could not read.
             let field = if cx.file(cert).is_some_and(|f| std::fs::File::open(f).is_ok()) { key } else { cert };
-            let message = format!("the file cannot be read: {why}");
+            let path = cx.file(field).unwrap_or_default();
+            let message = format!("`{}` cannot be read: {why}", path.display());
             (field, codes::FILE_UNREADABLE, message, "name a file that is there and that this user may read")
         }
         CertFault::NoCertificate => (

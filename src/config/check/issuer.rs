@@ -36,7 +36,7 @@ pub fn all(top: &Table<'_>, cx: &mut Context<'_>) -> (Vec<Option<Issuer>>, Names
     let mut seen = HashMap::new();
     for (name, place, field) in table.iter() {
         names::check_key(name, place, &field, cx.faults);
-        names.add_key(name, issuers.len(), place);
+        names.add_key(name, issuers.len(), place, &field, cx.faults);
         issuers.push(issuer(name, place, &field, &mut seen, cx));
     }
     (issuers, names)

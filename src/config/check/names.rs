@@ -14,12 +14,20 @@ pub struct Names {
     /// What was suggested for a wrong name: a renamed agency may be asked for by 100 000 routes.
     guesses: AHashMap<String, Option<String>>,
     used: AHashSet<u32>,
+    /// `false`: a file could not be read that may define more.
+    complete: bool,
 }
 
 impl Names {
     /// `kind`: what one is called in messages. `unknown`: the code when there is none of the name.
     pub fn new(kind: &'static str, unknown: &'static str) -> Names {
-        Names { kind, unknown, ids: AHashMap::new(), guesses: AHashMap::new(), used: AHashSet::new() }
+        let (ids, guesses, used) = (AHashMap::new(), AHashMap::new(), AHashSet::new());
+        Names { kind, unknown, ids, guesses, used, complete: true }
+    }
+
+    /// Says that there may be names that are not known: none is called unknown then.
+    pub fn set_incomplete(&mut self) {
+        self.complete = false;
     }
 
     pub fn len(&self) -> usize {
@@ -30,16 +38,25 @@ impl Names {
     pub fn add(&mut self, name: &str, id: usize, field: &Field<'_>, faults: &mut Faults) {
         if let Some((_, first)) = self.ids.get(name) {
             let message = format!("the {} `{name}` is defined twice", self.kind);
-            let first = *first;
-            field.fault(faults, codes::NAME_TWICE, message, "rename one of the two").see(first, "first defined here");
+            field.fault(faults, codes::NAME_TWICE, message, "rename one of the two").see(*first, "first defined here");
             return;
         }
         self.ids.insert(name.to_owned(), (id as u32, field.place()));
     }
 
-    /// Adds a name that is the key of a mapping, where `read` finds what is given twice.
-    pub fn add_key(&mut self, name: &str, id: usize, place: Place) {
-        self.ids.entry(name.to_owned()).or_insert((id as u32, place));
+    /// Adds a name that is the key of a mapping at `field`, where `read` finds what is given twice; in another file it is
+    /// found here.
+    pub fn add_key(&mut self, name: &str, id: usize, place: Place, field: &Field<'_>, faults: &mut Faults) {
+        match self.ids.get(name) {
+            Some((_, first)) if first.file != place.file => {
+                let message = format!("the {} `{name}` is defined in two files", self.kind);
+                let fault =
+                    faults.add(codes::NAME_TWICE, place, field.path(), message, "rename one of the two".to_owned());
+                fault.see(*first, "first defined here");
+            }
+            Some(_) => {}
+            None => drop(self.ids.insert(name.to_owned(), (id as u32, place))),
+        }
     }
 
     /// The id of the thing a field names; a fault when there is none.
@@ -48,6 +65,9 @@ impl Names {
         if let Some((id, _)) = self.ids.get(name) {
             self.used.insert(*id);
             return Some(*id);
+        }
+        if !self.complete {
+            return None;
         }
         if !self.guesses.contains_key(name) {
             let guess = likely(name, self.ids.keys().map(String::as_str)).map(str::to_owned);

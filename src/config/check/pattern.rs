@@ -19,11 +19,16 @@ pub struct Match {
     pub methods: Vec<Method>,
 }
 
-pub fn read(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Match> {
+/// `default_hosts`: of a route that names none.
+pub fn read(field: &Field<'_>, default_hosts: &[HostPattern], cx: &mut Context<'_>) -> Option<Match> {
     let table = field.table(cx.faults, &["hosts", "path", "prefix", "methods"])?;
-    let hosts = table.get("hosts").map_or_else(Vec::new, |f| each(&f, host, cx));
+    let hosts = table.get("hosts").map_or_else(|| default_hosts.to_vec(), |f| hosts(&f, cx));
     let methods = table.get("methods").map_or_else(Vec::new, |f| each(&f, method, cx));
     Some(Match { place: field.place(), hosts, path: path(&table, cx), methods })
+}
+
+pub fn hosts(field: &Field<'_>, cx: &mut Context<'_>) -> Vec<HostPattern> {
+    each(field, host, cx)
 }
 
 /// The items of a list that must hold some, each once.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::inherited::RouteDefaults;
 use super::names::{self, Names};
 use super::{
-    Context, DAY, Field, MILLISECOND, Place, SECOND, Sections, Table, agency, codes, cors, defaults, listener, pattern,
+    Context, DAY, Field, MILLISECOND, Place, SECOND, Sections, Table, codes, cors, defaults, listener, manner, pattern,
 };
-use crate::config::model::{Cors, PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment};
+use crate::config::model::{PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment};
 use crate::config::read::shown;
 use crate::words::{AgencyId, IssuerId, Level};
 
@@ -17,26 +18,33 @@ const KEYS: [&str; 10] =
 /// whole is refused then.
 pub struct ReadRoute {
     pub route: Route,
-    /// Its place in the file's list.
+    /// Its place in the list of its file.
     pub index: usize,
     pub match_place: Place,
     /// `None`: at fault.
     pub level: Option<Level>,
 }
 
+/// The routes of all files, in their order.
 pub fn all(
-    top: &Table<'_>,
+    files: &[Table<'_>],
+    complete: bool,
     sections: &mut Sections,
-    default_cors: Option<&Cors>,
+    mut defaults: RouteDefaults,
     cx: &mut Context<'_>,
 ) -> Vec<ReadRoute> {
     let mut routes = Vec::new();
     let mut names = Names::new("route", codes::NAME_TWICE);
-    let Some(field) = top.need(cx.faults, "routes", "add `routes:` with a list of routes") else { return routes };
-    let Some(items) = field.items(cx.faults) else { return routes };
-    routes.reserve(items.len());
-    for (index, item) in items.enumerate() {
-        routes.extend(route(&item, index, sections, &mut names, default_cors, cx));
+    let mut given: Vec<Field<'_>> = files.iter().filter_map(|file| file.get("routes")).collect();
+    if given.is_empty() && complete {
+        given.extend(files[0].need(cx.faults, "routes", "add `routes:` with a list of routes"));
+    }
+    for field in &given {
+        let Some(items) = field.items(cx.faults) else { continue };
+        routes.reserve(items.len());
+        for (index, item) in items.enumerate() {
+            routes.extend(route(&item, index, sections, &mut names, &mut defaults, cx));
+        }
     }
     routes
 }
@@ -46,7 +54,7 @@ fn route(
     index: usize,
     sections: &mut Sections,
     names: &mut Names,
-    default_cors: Option<&Cors>,
+    inherited: &mut RouteDefaults,
     cx: &mut Context<'_>,
 ) -> Option<ReadRoute> {
     let table = field.table(cx.faults, &KEYS)?;
@@ -58,19 +66,20 @@ fn route(
     let agency = table.need(cx.faults, "agency", "name the agency that answers: `agency: NAME`");
     let agency = agency.and_then(|f| sections.agency_names.resolve(&f, cx.faults));
     let remedy = "say what it matches: `match: { prefix: /… }`";
-    let matched = table.need(cx.faults, "match", remedy).and_then(|f| pattern::read(&f, cx));
+    let matched = table.need(cx.faults, "match", remedy).and_then(|f| pattern::read(&f, &inherited.hosts, cx));
     let remedy = "write `require: { level: 1 }` (to 3), or `require: { level: 0 }` to open the route to anyone";
-    let require = table.need(cx.faults, "require", remedy).and_then(|f| require(&f, sections, cx));
+    let require = table.need(cx.faults, "require", remedy).and_then(|f| require(&f, inherited.issuer, sections, cx));
     let path = matched.as_ref().and_then(|m| m.path.as_ref());
     let rewrite = table.get("rewrite").map_or_else(Rewrite::default, |f| rewrite(&f, path, cx));
     let level = require.as_ref().map(|r| r.level);
-    let (body_limit, rate) = table.get("limits").map_or((None, None), |f| limits(&f, level, cx));
+    let (body_limit, rate) = limits(&table, level, inherited, cx);
     let agency_timeouts = agency.and_then(|id| sections.agencies.get(id as usize)?.as_ref()).map(|a| a.timeouts);
-    let inherited = agency_timeouts.unwrap_or(defaults::TIMEOUTS);
-    let timeouts = table.get("timeouts").map_or(inherited, |f| agency::timeouts(&f, inherited, cx));
+    let timeouts = inherited.timeouts.over(agency_timeouts.unwrap_or(defaults::TIMEOUTS));
+    let timeouts = table.get("timeouts").map_or(timeouts, |f| manner::timeouts(&f, cx).over(timeouts));
     let retry = table.get("retry").is_none_or(|f| retry(&f, cx));
-    let listeners = table.get("listeners").and_then(|f| listeners(&f, sections, cx));
-    let cors = table.get("cors").map_or_else(|| default_cors.cloned(), |f| cors::read(&f, cx));
+    let listeners = table.get("listeners").map(|f| listeners(&f, sections, cx));
+    let listeners = listeners.unwrap_or_else(|| inherited.listeners.clone());
+    let cors = table.get("cors").map_or_else(|| inherited.cors.clone(), |f| cors::read(&f, cx).map(Arc::new));
     let matched = matched?;
     let route = Route {
         at: cx.position(field.place()),
@@ -91,7 +100,13 @@ fn route(
     Some(ReadRoute { route, index, match_place: matched.place, level })
 }
 
-fn require(field: &Field<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> Option<Require> {
+/// `default_issuer`: what `defaults` names, `None` inside where that was at fault.
+fn require(
+    field: &Field<'_>,
+    default_issuer: Option<Option<u32>>,
+    sections: &mut Sections,
+    cx: &mut Context<'_>,
+) -> Option<Require> {
     let table = field.table(cx.faults, &["level", "issuer", "scopes", "max_age"])?;
     let scopes = table.get("scopes").map_or_else(Vec::new, |f| scopes(&f, cx));
     let max_age = table.get("max_age").and_then(|f| f.duration(cx.faults, SECOND..=365 * DAY));
@@ -103,7 +118,7 @@ fn require(field: &Field<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> 
         refuse_conditions(&table, &scopes, cx);
         return Some(Require { level, issuer: None, scopes, max_age });
     }
-    let issuer = match chosen {
+    let issuer = match chosen.or(default_issuer) {
         Some(resolved) => resolved,
         None => the_only_issuer(&written, sections, cx),
     };
@@ -197,13 +212,31 @@ fn begins_with(path: &PathPattern, prefix: &str) -> bool {
     wanted.into_iter().all(|part| matches!(have.next(), Some(Segment::Literal(text)) if text == part))
 }
 
-fn limits(field: &Field<'_>, level: Option<Level>, cx: &mut Context<'_>) -> (Option<u64>, Option<Rate>) {
-    let Some(table) = field.table(cx.faults, &["body", "rate"]) else { return (None, None) };
-    let body = table.get("body").and_then(|f| f.size(cx.faults, 1..=listener::BODY_MAX));
-    (body, table.get("rate").and_then(|f| rate(&f, level, cx)))
+fn limits(
+    route: &Table<'_>,
+    level: Option<Level>,
+    inherited: &mut RouteDefaults,
+    cx: &mut Context<'_>,
+) -> (Option<u64>, Option<Rate>) {
+    let field = route.get("limits");
+    let table = field.as_ref().and_then(|field| field.table(cx.faults, &["body", "rate"]));
+    let written = |key| table.as_ref().and_then(|table| table.get(key));
+    let body = written("body").map_or(inherited.body, |f| body(&f, cx));
+    let rate = match (written("rate"), &mut inherited.rate) {
+        (Some(field), _) if field.is_off() => None,
+        (Some(field), _) => rate(&field, level, cx),
+        (None, Some(default)) if level == Some(Level::NONE) => Some(default.on_open_route(route.place(), cx)),
+        (None, default) => default.as_ref().map(|default| default.rate),
+    };
+    (body, rate)
 }
 
-fn rate(field: &Field<'_>, level: Option<Level>, cx: &mut Context<'_>) -> Option<Rate> {
+pub fn body(field: &Field<'_>, cx: &mut Context<'_>) -> Option<u64> {
+    field.size(cx.faults, 1..=listener::BODY_MAX)
+}
+
+/// `level`: of the route, where there is one.
+pub fn rate(field: &Field<'_>, level: Option<Level>, cx: &mut Context<'_>) -> Option<Rate> {
     let words = [
         ("subject", RateBy::Subject),
         ("client", RateBy::Client),
@@ -228,7 +261,7 @@ fn retry(field: &Field<'_>, cx: &mut Context<'_>) -> bool {
     !field.is_off() && field.word(cx.faults, &[("off", false)]).unwrap_or(true)
 }
 
-fn listeners(field: &Field<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> Option<Vec<Arc<str>>> {
+pub fn listeners(field: &Field<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> Option<Vec<Arc<str>>> {
     let items: Vec<_> = field.items(cx.faults)?.collect();
     if items.is_empty() {
         let message = "the route is on no listener, so no request meets it";

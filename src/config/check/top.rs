@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Field, SECOND, Table, codes, url};
-use crate::config::defaults;
-use crate::config::model::{AccessLog, AssertionSettings, Contact, Title};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::{Context, Field, SECOND, Table, certificate, codes, url};
+use crate::config::model::{AccessLog, AssertionSettings, Contact, SecretSource, Title};
+use crate::config::read::shown;
+use crate::config::{defaults, secret_ref};
+use crate::secret::Secret;
 
 pub fn version(top: &Table<'_>, cx: &mut Context<'_>) {
     let remedy = "write `version: 1`";
@@ -38,7 +44,7 @@ pub fn access_log(top: &Table<'_>, cx: &mut Context<'_>) -> AccessLog {
 
 /// The file itself may be made later; the directory must be there.
 fn log_file(field: &Field<'_>, file: &str, cx: &mut Context<'_>) -> PathBuf {
-    let path = cx.base.join(file);
+    let path = cx.path(field, file);
     if !path.parent().is_some_and(|dir| dir.is_dir()) {
         let message = format!("the directory of `{file}` does not exist");
         field.fault(cx.faults, codes::FILE_UNREADABLE, message, "make the directory, or name another file");
@@ -81,22 +87,10 @@ pub fn assertion(top: &Table<'_>, cx: &mut Context<'_>) -> AssertionSettings {
     AssertionSettings { issuer: text_or(&table, "issuer", &default.issuer, cx), lifetime, key }
 }
 
-/// A P-256 key in PKCS#8 PEM, tried here as signing will use it.
-fn assertion_key(field: &Field<'_>, cx: &mut Context<'_>) -> Option<PathBuf> {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-    use rustls::pki_types::PrivatePkcs8KeyDer;
-    use rustls::pki_types::pem::PemObject;
-
-    let path = cx.file(field)?;
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let message = format!("the key cannot be read: {error}");
-            field.fault(cx.faults, codes::FILE_UNREADABLE, message, "name a file that this user may read");
-            return None;
-        }
-    };
-    let key = PrivatePkcs8KeyDer::from_pem_slice(&bytes).ok();
+/// A P-256 key in PKCS#8 PEM, tried here as signing will use it: a file, or `${NAME}`.
+fn assertion_key(field: &Field<'_>, cx: &mut Context<'_>) -> Option<SecretSource> {
+    let (source, pem) = secret(field, cx)?;
+    let key = PrivatePkcs8KeyDer::from_pem_slice(pem.expose()).ok();
     let fits = key
         .is_some_and(|key| EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_pkcs8_der()).is_ok());
     if !fits {
@@ -104,5 +98,55 @@ fn assertion_key(field: &Field<'_>, cx: &mut Context<'_>) -> Option<PathBuf> {
         field.fault(cx.faults, codes::BAD_PEM, "this is not a P-256 key in PKCS#8 PEM", remedy);
         return None;
     }
-    Some(path)
+    Some(source)
+}
+
+/// Where a secret comes from, and what it is now: a path, `{ file: PATH }` or `${NAME}`.
+fn secret(field: &Field<'_>, cx: &mut Context<'_>) -> Option<(SecretSource, Secret<Vec<u8>>)> {
+    if field.is_table() {
+        let table = field.table(cx.faults, &["file"])?;
+        return secret_file(&table.need(cx.faults, "file", "name the file: `{ file: PATH }`")?, cx);
+    }
+    let text = field.text_or_reference(cx.faults)?;
+    if !secret_ref::is_reference(text) {
+        return secret_file(field, cx);
+    }
+    let Some(name) = secret_ref::variable(text) else {
+        let message = format!("`{}` names no environment variable", shown(text));
+        let remedy = "write `${NAME}` and nothing else: letters, digits and `_`";
+        field.fault(cx.faults, codes::NO_SECRET, message, remedy);
+        return None;
+    };
+    match secret_ref::from_environment(name) {
+        Ok(value) => {
+            let bytes = Secret::new(value.expose().clone().into_bytes());
+            Some((SecretSource::Value(value), bytes))
+        }
+        Err(why) => {
+            let message = format!("the environment variable `{name}` {why}");
+            let remedy = format!("set `{name}` for the gateway's process, or name a file: `{{ file: PATH }}`");
+            field.fault(cx.faults, codes::NO_SECRET, message, remedy);
+            None
+        }
+    }
+}
+
+fn secret_file(field: &Field<'_>, cx: &mut Context<'_>) -> Option<(SecretSource, Secret<Vec<u8>>)> {
+    let path = cx.file(field)?;
+    match std::fs::read(&path) {
+        Ok(bytes) if bytes.trim_ascii().is_empty() => {
+            let message = format!("`{}` is empty", path.display());
+            field.fault(cx.faults, codes::NO_SECRET, message, "write the secret into the file");
+            None
+        }
+        Ok(bytes) => {
+            certificate::warn_if_readable_by_all(field, &path, cx);
+            Some((SecretSource::File(path), Secret::new(bytes)))
+        }
+        Err(error) => {
+            let message = format!("`{}` cannot be read: {error}", path.display());
+            field.fault(cx.faults, codes::FILE_UNREADABLE, message, "name a file that this user may read");
+            None
+        }
+    }
 }

@@ -1,4 +1,8 @@
-use super::*;
+use super::{parse as parse_file, *};
+
+fn parse(text: &str) -> Result<Node<'_>, Unreadable> {
+    parse_file(text, 0, &mut 0)
+}
 
 fn map<'a, 't>(node: &'a Node<'t>) -> &'a [Entry<'t>] {
     match &node.value {
@@ -21,11 +25,11 @@ fn text<'a>(node: &'a Node<'_>) -> &'a str {
 #[test]
 fn every_node_knows_its_place() {
     let tree = parse("a: 1\nb:\n  - { c: \"x\", د: ی }\n").unwrap();
-    assert_eq!(get(&tree, "a").place, Place { line: 1, column: 4 });
+    assert_eq!(get(&tree, "a").place, Place { file: 0, line: 1, column: 4 });
     let Value::Seq(items) = &get(&tree, "b").value else { panic!() };
-    assert_eq!(get(&items[0], "c").place, Place { line: 3, column: 10 });
-    assert_eq!(map(&items[0])[1].place, Place { line: 3, column: 15 });
-    assert_eq!(get(&items[0], "د").place, Place { line: 3, column: 18 });
+    assert_eq!(get(&items[0], "c").place, Place { file: 0, line: 3, column: 10 });
+    assert_eq!(map(&items[0])[1].place, Place { file: 0, line: 3, column: 15 });
+    assert_eq!(get(&items[0], "د").place, Place { file: 0, line: 3, column: 18 });
 }
 
 /// Files from Windows begin with a byte order mark and end their lines with CR LF.
@@ -33,7 +37,7 @@ fn every_node_knows_its_place() {
 fn a_byte_order_mark_and_crlf_change_nothing() {
     let tree = parse("\u{feff}a: 1\r\nb: 2\r\n").unwrap();
     assert_eq!((text(get(&tree, "a")), text(get(&tree, "b"))), ("1", "2"));
-    assert_eq!(get(&tree, "b").place, Place { line: 2, column: 4 });
+    assert_eq!(get(&tree, "b").place, Place { file: 0, line: 2, column: 4 });
 }
 
 #[test]

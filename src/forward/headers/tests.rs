@@ -58,10 +58,8 @@ fn only_a_valid_trace_is_continued() {
 /// TC
 #[test]
 fn a_strangers_trace_is_not_taken_over() {
-    let mut headers = map(&[
-        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-        ("tracestate", "a=b"),
-    ]);
+    let mut headers =
+        map(&[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("tracestate", "a=b")]);
     let before = headers[TRACEPARENT].clone();
     trace(&mut headers, false);
     assert_ne!(headers[TRACEPARENT], before);

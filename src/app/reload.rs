@@ -1,0 +1,245 @@
+//! The life of a config change: load, compile aside, bind what is new, swap at once, let go of what is old.
+//!
+//! Refused at any step: what runs is as it was, to the last socket.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::admin::Control;
+use crate::admin::reloads::{Outcome, Wish};
+use crate::config::model::{ClientAuth, Listener, ServerTls};
+use crate::config::{self, Config, Fault, KeptFile, LastGood, Loaded};
+use crate::listen::listener::Settings;
+use crate::listen::{ListenerLive, Order};
+use crate::live::{Surroundings, compile, end_orphans};
+use crate::tls::certs::load_server;
+use crate::tls::server::server_config;
+
+pub struct Reloader {
+    pub file: PathBuf,
+    pub control: Arc<Control>,
+    pub around: Surroundings,
+    /// The included files as they are in force, for those that may keep their last good version.
+    pub last_good: Mutex<LastGood>,
+}
+
+/// One reload after the other, for as long as there are wishes. What was asked for meanwhile is one reload.
+pub async fn serve(reloader: Arc<Reloader>, mut wishes: mpsc::UnboundedReceiver<Wish>) {
+    while let Some(first) = wishes.recv().await {
+        let mut waiting = vec![first];
+        while let Ok(more) = wishes.try_recv() {
+            waiting.push(more);
+        }
+        let reloader = reloader.clone();
+        let only_renew = waiting.iter().all(|wish| matches!(wish, Wish::Renew));
+        // Reading files and compiling block: not on the runtime that answers probes.
+        let work = move || if only_renew { reloader.renew() } else { Some(reloader.reload()) };
+        let Ok(Some(outcome)) = tokio::task::spawn_blocking(work).await else { continue };
+        for wish in waiting {
+            if let Wish::Reload(Some(answer)) = wish {
+                let _ = answer.send(outcome.clone());
+            }
+        }
+    }
+}
+
+/// Sockets of listeners that are new, bound before anything is changed.
+type Fresh = (Arc<ListenerLive>, Vec<TcpListener>);
+
+/// Everything a change needs, ready to be put in force.
+struct Plan {
+    snapshot: crate::live::Snapshot,
+    listeners: Vec<Arc<ListenerLive>>,
+    fresh: Vec<Fresh>,
+    /// Listeners that stay, with what their new connections get.
+    changed: Vec<(Arc<ListenerLive>, Settings)>,
+}
+
+impl Reloader {
+    fn reload(&self) -> Outcome {
+        let at = self.around.clock.now();
+        let outcome = match self.try_reload() {
+            Ok((sha256, warnings, kept)) => {
+                eprintln!("reload applied sha256={sha256}");
+                for file in &kept {
+                    let state = if file.in_use { "its last good version stays in force" } else { "it is left out" };
+                    eprintln!("error: {} is faulty: {state}", file.file);
+                    print_faults(&file.faults);
+                }
+                Outcome::Applied { sha256, at, warnings, kept }
+            }
+            Err(faults) => {
+                eprintln!("reload refused, the configuration before it goes on:");
+                print_faults(&faults);
+                Outcome::Refused { sha256: self.control.live.load().config.sha256.clone(), at, faults }
+            }
+        };
+        self.control.reloads.note(&outcome);
+        outcome
+    }
+
+    fn try_reload(&self) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {
+        self.apply(self.load()?)
+    }
+
+    fn load(&self) -> Result<Loaded, Vec<Fault>> {
+        let last_good = self.last_good.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        config::load_with(&self.file, self.around.clock.now(), &last_good)
+    }
+
+    fn apply(&self, loaded: Loaded) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {
+        let Loaded { config, warnings, kept, last_good } = loaded;
+        let plan = self.plan(config).map_err(|message| vec![self.fault(message)])?;
+        let sha256 = plan.snapshot.config.sha256.clone();
+        self.put_in_force(plan);
+        *self.last_good.lock().unwrap_or_else(PoisonError::into_inner) = last_good;
+        Ok((sha256, warnings, kept))
+    }
+
+    /// A certificate, key or CA file has changed. Where the configuration on disk is the one in force, all of it is made
+    /// anew; an edit that nobody asked to apply waits, and only the listeners' certificates are renewed.
+    fn renew(&self) -> Option<Outcome> {
+        let in_force = self.control.live.load();
+        match self.load() {
+            Ok(loaded) if loaded.config.sha256 == in_force.config.sha256 => {
+                let at = self.around.clock.now();
+                match self.apply(loaded) {
+                    Ok((sha256, ..)) => eprintln!("renewed: files of sha256={sha256} were read anew"),
+                    Err(faults) => {
+                        eprintln!("error: changed files cannot be put in force");
+                        print_faults(&faults);
+                        let sha256 = in_force.config.sha256.clone();
+                        let outcome = Outcome::Refused { sha256, at, faults };
+                        self.control.reloads.note(&outcome);
+                        return Some(outcome);
+                    }
+                }
+            }
+            _ => self.renew_certificates(&in_force.config),
+        }
+        None
+    }
+
+    fn renew_certificates(&self, config: &Config) {
+        for live in self.control.listeners.load().iter() {
+            let Some(listener) = config.listeners.iter().find(|listener| listener.name == live.name) else { continue };
+            let Some(tls) = &listener.tls else { continue };
+            let now = self.around.clock.now();
+            let anew = tls.certificates.iter().map(|old| load_server(&old.files.0, &old.files.1, now).map(Arc::new));
+            match anew.collect::<Result<Vec<_>, _>>() {
+                Ok(certificates) => {
+                    let same =
+                        certificates.iter().zip(&tls.certificates).all(|(new, old)| new.key.cert == old.key.cert);
+                    let tls =
+                        ServerTls { certificates, tls13_only: tls.tls13_only, client_auth: tls.client_auth.clone() };
+                    match server_config(&tls) {
+                        Ok(config) if !same => {
+                            live.settings
+                                .rcu(|settings| Settings { tls: Some(config.clone()), ..Settings::clone(settings) });
+                            eprintln!("renewed: certificates of listener {}", live.name);
+                        }
+                        Ok(_) => {}
+                        Err(error) => eprintln!("error: listener {}: {error}", live.name),
+                    }
+                }
+                Err(fault) => eprintln!("error: listener {}: a certificate file cannot be used: {fault:?}", live.name),
+            }
+        }
+    }
+
+    /// A fault that no place in the file is to blame for.
+    fn fault(&self, message: String) -> Fault {
+        config::fault::unplaced(&self.file, message)
+    }
+
+    fn plan(&self, config: Config) -> Result<Plan, String> {
+        let previous = self.control.live.load();
+        let snapshot = compile(config, Some(&previous), &self.around)?;
+        let running = self.control.listeners.load_full();
+        let mut plan = Plan { snapshot, listeners: Vec::new(), fresh: Vec::new(), changed: Vec::new() };
+        for listener in &plan.snapshot.config.listeners {
+            let same = running.iter().find(|live| live.name == listener.name && live.asked == listener.address);
+            match same {
+                Some(live) => {
+                    let old = previous.config.listeners.iter().find(|old| old.name == listener.name);
+                    let settings = settings(listener, old, live).map_err(|error| error.to_string())?;
+                    plan.listeners.push(live.clone());
+                    plan.changed.push((live.clone(), settings));
+                }
+                None => {
+                    let fresh = ListenerLive::open(listener, self.control.workers.len());
+                    let fresh = fresh.map_err(|error| error.to_string())?;
+                    plan.listeners.push(fresh.0.clone());
+                    plan.fresh.push(fresh);
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    fn put_in_force(&self, plan: Plan) {
+        let control = &self.control;
+        let previous = control.live.load();
+        let drain = plan.snapshot.config.drain;
+        for (live, settings) in plan.changed {
+            live.settings.store(Arc::new(settings));
+        }
+        control.live.replace(plan.snapshot);
+        end_orphans(&previous, &control.live.load());
+        let before = control.listeners.swap(Arc::new(plan.listeners.clone()));
+        for old in before.iter().filter(|old| !plan.listeners.iter().any(|kept| Arc::ptr_eq(kept, old))) {
+            for worker in &control.workers {
+                let _ = worker.send(Order::Unlisten(old.name.clone(), drain));
+            }
+        }
+        for (listener, sockets) in plan.fresh {
+            for (worker, socket) in control.workers.iter().zip(sockets) {
+                let _ = worker.send(Order::Listen(listener.clone(), socket));
+            }
+        }
+        for worker in &control.workers {
+            let _ = worker.send(Order::Adopt);
+        }
+    }
+}
+
+fn print_faults(faults: &[Fault]) {
+    for fault in faults {
+        let Fault { code, file, line, column, message, .. } = fault;
+        eprintln!("  {code} {file}:{line}:{column}: {message}");
+    }
+}
+
+fn settings(listener: &Listener, old: Option<&Listener>, live: &ListenerLive) -> io::Result<Settings> {
+    let unchanged = match (old.and_then(|old| old.tls.as_ref()), &listener.tls) {
+        (Some(old), Some(new)) => same_tls(old, new),
+        (None, None) => true,
+        _ => false,
+    };
+    let tls = if unchanged { live.settings.load().tls.clone() } else { None };
+    Settings::new(listener, tls)
+}
+
+/// A certificate with the same chain has the same key: it was checked that they fit.
+fn same_tls(old: &ServerTls, new: &ServerTls) -> bool {
+    let roots = |auth: &ClientAuth| match auth {
+        ClientAuth::None => (0, None),
+        ClientAuth::Optional(roots) => (1, Some(roots.clone())),
+        ClientAuth::Required(roots) => (2, Some(roots.clone())),
+    };
+    let ((old_kind, old_roots), (new_kind, new_roots)) = (roots(&old.client_auth), roots(&new.client_auth));
+    let same_roots = match (old_roots, new_roots) {
+        (Some(old), Some(new)) => old.roots == new.roots,
+        (None, None) => true,
+        _ => false,
+    };
+    old.tls13_only == new.tls13_only
+        && old_kind == new_kind
+        && same_roots
+        && old.certificates.len() == new.certificates.len()
+        && old.certificates.iter().zip(&new.certificates).all(|(old, new)| old.key.cert == new.key.cert)
+}

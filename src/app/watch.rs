@@ -1,0 +1,74 @@
+//! Files that change: certificates, keys and CAs are always taken up, the configuration itself where `watch: true`.
+//!
+//! Looked at once a second by what `stat` says of them, through symbolic links: so are the swaps seen by which Kubernetes
+//! changes a ConfigMap, on every file system. A change counts once it has held still for a second: a file that is being
+//! written is waited out.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admin::Control;
+use crate::config::Config;
+
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What tells one version of a file from another; `None` where there is no file.
+type Print = Option<(u64, u64, i64, i64)>;
+type Prints = HashMap<PathBuf, Print>;
+
+pub async fn serve(control: Arc<Control>) {
+    let mut tick = interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = look(&control).await;
+    let mut last = known.clone();
+    loop {
+        tick.tick().await;
+        let now = look(&control).await;
+        // Files that the configuration names only since a reload were read by that reload.
+        let changed: Vec<&PathBuf> = now
+            .iter()
+            .filter(|(path, print)| known.get(*path).is_some_and(|old| old != *print))
+            .map(|(p, _)| p)
+            .collect();
+        if now == last {
+            let config = control.live.load().config.clone();
+            let written = changed.iter().any(|path| is_written(path, &config));
+            if written && config.watch {
+                control.reloads.wish();
+            } else if changed.iter().any(|path| !is_written(path, &config)) {
+                control.reloads.wish_renewal();
+            }
+            known = now.clone();
+        } else {
+            known.retain(|path, _| now.contains_key(path));
+            known
+                .extend(now.iter().filter(|(path, _)| !last.contains_key(*path)).map(|(p, print)| (p.clone(), *print)));
+        }
+        last = now;
+    }
+}
+
+async fn look(control: &Control) -> Prints {
+    let config = control.live.load().config.clone();
+    let looking = tokio::task::spawn_blocking(move || {
+        let all = config.sources.iter().chain(&config.source_dirs);
+        all.map(|path| (path.clone(), print(path))).collect()
+    });
+    looking.await.unwrap_or_default()
+}
+
+fn print(path: &Path) -> Print {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// The configuration itself, rather than a file it names: what somebody edits.
+fn is_written(path: &Path, config: &Config) -> bool {
+    config.source_dirs.iter().any(|dir| dir == path || path.parent() == Some(dir))
+        || path.file_name() == config.file.file_name()
+}

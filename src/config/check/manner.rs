@@ -1,0 +1,202 @@
+//! How an agency is spoken to: TLS, health, balance, time limits, retries, identity. `defaults.agencies` and an agency have
+//! these keys alike: each is read over a base, key by key, the built-in values at the bottom.
+
+use std::time::Duration;
+
+use super::{
+    Context, DAY, Field, HOUR, MILLISECOND, SECOND, Table, certificate, codes, count_or, defaults, duration_or,
+};
+use crate::config::model::{Balance, ClientTls, Health, IdentityKind, Retry, Timeouts};
+use crate::config::read::shown;
+
+pub const KEYS: [&str; 6] = ["tls", "health", "balance", "timeouts", "retry", "identity"];
+
+/// Everything that `defaults.agencies` may say.
+#[derive(Clone)]
+pub struct Manner {
+    pub tls: ClientTls,
+    pub health: HealthKeys,
+    pub balance: Balance,
+    pub timeouts: Timeouts,
+    pub retry: Retry,
+    pub identity: IdentityKind,
+}
+
+/// `health`, which is nothing without a path.
+#[derive(Clone)]
+pub struct HealthKeys {
+    path: Option<String>,
+    interval: Duration,
+    timeout: Duration,
+    healthy_after: u32,
+    unhealthy_after: u32,
+}
+
+/// Whose keys are read.
+#[derive(Clone, Copy)]
+pub enum Of {
+    Defaults,
+    Agency { over_tls: bool },
+}
+
+impl Manner {
+    pub const BUILT_IN: Manner = Manner {
+        tls: ClientTls { roots: None, client: None, server_name: None },
+        health: HealthKeys {
+            path: None,
+            interval: defaults::HEALTH_INTERVAL,
+            timeout: defaults::HEALTH_TIMEOUT,
+            healthy_after: defaults::HEALTHY_AFTER,
+            unhealthy_after: defaults::UNHEALTHY_AFTER,
+        },
+        balance: Balance::LeastRequest,
+        timeouts: defaults::TIMEOUTS,
+        retry: defaults::RETRY,
+        identity: IdentityKind::Assertion,
+    };
+}
+
+impl HealthKeys {
+    /// Whether nobody is asked.
+    pub fn is_nowhere(&self) -> bool {
+        self.path.is_none()
+    }
+
+    pub fn into_health(self) -> Option<Health> {
+        let HealthKeys { path, interval, timeout, healthy_after, unhealthy_after } = self;
+        Some(Health { path: path?, interval, timeout, healthy_after, unhealthy_after })
+    }
+}
+
+/// What the table says, over `base`.
+pub fn read(table: &Table<'_>, base: &Manner, of: Of, cx: &mut Context<'_>) -> Manner {
+    let balances = [
+        ("least_request", Balance::LeastRequest),
+        ("round_robin", Balance::RoundRobin),
+        ("hash_subject", Balance::HashSubject),
+    ];
+    let identities = [
+        ("assertion", IdentityKind::Assertion),
+        ("headers", IdentityKind::Headers),
+        ("token", IdentityKind::Token),
+        ("none", IdentityKind::None),
+    ];
+    Manner {
+        tls: table.get("tls").map_or_else(|| base.tls.clone(), |f| client_tls(&f, &base.tls, of, cx)),
+        health: table.get("health").map_or_else(|| base.health.clone(), |f| health(&f, &base.health, of, cx)),
+        balance: table.get("balance").and_then(|f| f.word(cx.faults, &balances)).unwrap_or(base.balance),
+        timeouts: table.get("timeouts").map_or(base.timeouts, |f| timeouts(&f, cx).over(base.timeouts)),
+        retry: table.get("retry").map_or(base.retry, |f| retry(&f, base.retry, cx)),
+        identity: table.get("identity").and_then(|f| f.word(cx.faults, &identities)).unwrap_or(base.identity),
+    }
+}
+
+fn client_tls(field: &Field<'_>, base: &ClientTls, of: Of, cx: &mut Context<'_>) -> ClientTls {
+    // The name in one agency's certificate is no default for others.
+    let known: &[&str] = match of {
+        Of::Defaults => &["ca", "client_cert", "client_key"],
+        Of::Agency { .. } => &["ca", "client_cert", "client_key", "server_name"],
+    };
+    let Some(table) = field.table(cx.faults, known) else { return base.clone() };
+    if matches!(of, Of::Agency { over_tls: false }) {
+        let message = "no endpoint of this agency is `https://`: nothing here has an effect";
+        field.fault(cx.faults, codes::TLS_UNUSED, message, "write `https://` endpoints, or remove `tls`");
+    }
+    let client = match (table.get("client_cert"), table.get("client_key")) {
+        (Some(cert), Some(key)) => certificate::identity(&cert, &key, cx),
+        (None, None) => base.client.clone(),
+        (Some(half), None) | (None, Some(half)) => {
+            let message = "`client_cert` and `client_key` belong together";
+            half.fault(cx.faults, codes::HALF_IDENTITY, message, "name both files, or none");
+            None
+        }
+    };
+    let roots = table.get("ca").map_or_else(|| base.roots.clone(), |f| certificate::roots(&f, cx));
+    ClientTls { roots, client, server_name: table.get("server_name").and_then(|f| server_name(&f, cx)) }
+}
+
+fn server_name(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
+    let text = field.text(cx.faults)?;
+    if rustls::pki_types::ServerName::try_from(text).is_err() {
+        let message = format!("`{}` is not a host name", shown(text));
+        field.fault(cx.faults, codes::BAD_HOST_NAME, message, "write the name in the agency's certificate");
+        return None;
+    }
+    Some(text.to_ascii_lowercase())
+}
+
+/// `off` asks nobody, whatever the defaults say.
+fn health(field: &Field<'_>, base: &HealthKeys, of: Of, cx: &mut Context<'_>) -> HealthKeys {
+    if field.is_off() {
+        return HealthKeys { path: None, ..base.clone() };
+    }
+    let known = ["path", "interval", "timeout", "healthy_after", "unhealthy_after"];
+    let Some(table) = field.table(cx.faults, &known) else { return base.clone() };
+    let path = match table.get("path") {
+        Some(field) => health_path(&field, cx),
+        None if matches!(of, Of::Agency { .. }) && base.path.is_none() => {
+            table.need(cx.faults, "path", "write the path to ask for: `path: /healthz`");
+            None
+        }
+        None => base.path.clone(),
+    };
+    HealthKeys {
+        path,
+        interval: duration_or(&table, "interval", MILLISECOND, HOUR, base.interval, cx),
+        timeout: duration_or(&table, "timeout", MILLISECOND, HOUR, base.timeout, cx),
+        healthy_after: count_or(&table, "healthy_after", 1, 100, base.healthy_after, cx),
+        unhealthy_after: count_or(&table, "unhealthy_after", 1, 100, base.unhealthy_after, cx),
+    }
+}
+
+fn health_path(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
+    let text = field.text(cx.faults)?;
+    let fits = text.starts_with('/') && !text.contains('#') && text.parse::<http::uri::PathAndQuery>().is_ok();
+    if !fits {
+        let message = format!("`{}` is not a path", shown(text));
+        field.fault(cx.faults, codes::BAD_PATH, message, "write an absolute path, like `/healthz`");
+    }
+    fits.then(|| text.to_owned())
+}
+
+/// Time limits as written: of an agency, or of a route on top of its agency's.
+#[derive(Clone, Copy, Default)]
+pub struct TimeoutKeys {
+    connect: Option<Duration>,
+    response: Option<Duration>,
+    idle: Option<Duration>,
+}
+
+impl TimeoutKeys {
+    pub fn over(self, base: Timeouts) -> Timeouts {
+        Timeouts {
+            connect: self.connect.unwrap_or(base.connect),
+            response: self.response.unwrap_or(base.response),
+            idle: self.idle.unwrap_or(base.idle),
+        }
+    }
+}
+
+pub fn timeouts(field: &Field<'_>, cx: &mut Context<'_>) -> TimeoutKeys {
+    let Some(table) = field.table(cx.faults, &["connect", "response", "idle"]) else { return TimeoutKeys::default() };
+    let mut read = |key, high| table.get(key).and_then(|f| f.duration(cx.faults, MILLISECOND..=high));
+    TimeoutKeys { connect: read("connect", 300 * SECOND), response: read("response", DAY), idle: read("idle", DAY) }
+}
+
+fn retry(field: &Field<'_>, base: Retry, cx: &mut Context<'_>) -> Retry {
+    let never = Retry { attempts: 1, budget_percent: 0 };
+    if field.is_off() {
+        return never;
+    }
+    if !field.is_table() {
+        let remedy = "write `retry: { attempts: 2 }`, or `retry: off`";
+        return field.wrong_type(cx.faults, "a mapping or `off`", remedy).unwrap_or(never);
+    }
+    // `off` has no keys that could be kept.
+    let base = if base == never { defaults::RETRY } else { base };
+    let Some(table) = field.table(cx.faults, &["attempts", "budget_percent"]) else { return never };
+    Retry {
+        attempts: count_or(&table, "attempts", 1, 10, base.attempts, cx),
+        budget_percent: count_or(&table, "budget_percent", 0, 100, base.budget_percent, cx),
+    }
+}

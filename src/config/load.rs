@@ -1,0 +1,283 @@
+//! From files to a checked config: reads the config file and what it includes, parses each, has all of them checked as one,
+//! and, where the config says so, puts a faulty included file's last good version in its place.
+//!
+//! Knows which file is to blame for a fault; what a fault is, `check` knows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::check::{self, Part};
+use super::codes;
+use super::fault::Fault;
+use super::include::{self, Include};
+use super::model::Config;
+use super::raw::{self, Node, Place, Unreadable};
+use super::report::{Faults, Reported};
+use super::source::{self, Unread};
+use crate::clock::UnixTime;
+
+/// A config that may run, with what is legal but suspicious about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Fault>,
+    /// Included files that are faulty: `config` has their last good versions. Empty unless `on_fault: keep_last_good`.
+    pub kept: Vec<KeptFile>,
+    /// For the next `load_with`: the included files as they are in `config`.
+    pub last_good: LastGood,
+}
+
+/// An included file whose last good version is used in its stead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// As people see it, and as in `Position::file`.
+    pub file: String,
+    /// `false`: there is no good version yet, and nothing of the file is used.
+    pub in_use: bool,
+    /// What is wrong with the file as it is on disk.
+    pub faults: Vec<Fault>,
+}
+
+/// The included files of the last good load. The default knows of none: it belongs to a start, where a faulty file always
+/// refuses the whole.
+#[derive(Clone, Default)]
+pub struct LastGood(Option<HashMap<PathBuf, Arc<str>>>);
+
+impl fmt::Debug for LastGood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LastGood({} files)", self.0.as_ref().map_or(0, HashMap::len))
+    }
+}
+
+/// Reads, parses and checks the file and everything it names; a faulty file refuses the whole. Errors: every fault at once,
+/// warnings included, file by file in the order of the text. Blocks on the file system; costs under 2 s for 100 000 routes.
+pub fn load(file: &Path, now: UnixTime) -> Result<Loaded, Vec<Fault>> {
+    load_with(file, now, &LastGood::default())
+}
+
+/// The same for a config that runs already. With `on_fault: keep_last_good` an included file that is faulty keeps the version
+/// of the last good load (none: it is left out), and the others apply. Errors: what is wrong with the files as they are on
+/// disk, where the config file itself is at fault, or no included file that changed can be blamed.
+pub fn load_with(file: &Path, now: UnixTime, last_good: &LastGood) -> Result<Loaded, Vec<Fault>> {
+    let mut faults = Faults::new(Arc::from(file.to_string_lossy()));
+    let mut budget = Budget { bytes: raw::MAX_BYTES as u64, nodes: 0 };
+    let text = match source::read(file, &mut budget.bytes) {
+        Ok(text) => Arc::<str>::from(text),
+        Err(unread) => return Err(refused(faults, 0, &unread)),
+    };
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let root = match raw::parse(&text, 0, &mut budget.nodes) {
+        Ok(root) => root,
+        Err(unreadable) => {
+            report_unreadable(unreadable, &mut faults);
+            return Err(faults.into_sorted());
+        }
+    };
+    let include = include::read(&root, &path, &mut faults);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let main = File { name, path, place: Place::default(), text: Ok(text.clone()) };
+    let files = read_included(file, main, &include, &mut budget, &mut faults);
+    let mut trees = vec![Tree::Parsed(root)];
+    trees.extend((1..files.len()).map(|number| Tree::of(&files[number], number, &mut budget)));
+    let keep = last_good.0.as_ref().filter(|_| include.keep_last_good);
+    let (config, found, kept) = Attempts { file, now, files: &files, found: faults, keep }.run(trees, &mut budget)?;
+    let config = Config { source_dirs: include.directories, ..config };
+    let last_good = good_texts(&files, &kept);
+    Ok(Loaded { config, warnings: found, kept: kept.into_values().map(|(_, kept)| kept).collect(), last_good })
+}
+
+/// What is left of the bounds that all files share.
+struct Budget {
+    bytes: u64,
+    /// Met so far.
+    nodes: u64,
+}
+
+/// A file of the config. Its number is its place in the list; the first is the config file itself.
+struct File {
+    /// Relative to the config file's directory where it lies below that.
+    name: String,
+    /// Absolute.
+    path: PathBuf,
+    /// Where it is included.
+    place: Place,
+    text: Result<Arc<str>, Unread>,
+}
+
+fn read_included(file: &Path, main: File, include: &Include, budget: &mut Budget, faults: &mut Faults) -> Vec<File> {
+    let base = main.path.parent().unwrap_or(Path::new("/")).to_owned();
+    // As people wrote it: a relative config file has relative included files.
+    let shown_base = file.parent().unwrap_or(Path::new(""));
+    let mut files = vec![main];
+    for included in &include.files {
+        let relative = included.path.strip_prefix(&base).unwrap_or(&included.path);
+        faults.add_file(Arc::from(shown_base.join(relative).to_string_lossy()));
+        files.push(File {
+            name: relative.to_string_lossy().into_owned(),
+            place: included.place,
+            text: source::read(&included.path, &mut budget.bytes).map(Arc::from),
+            path: included.path.clone(),
+        });
+    }
+    files
+}
+
+/// The version of a file that is judged.
+enum Tree<'t> {
+    Parsed(Node<'t>),
+    Unread,
+    Unreadable(Unreadable),
+    LeftOut,
+}
+
+impl<'t> Tree<'t> {
+    fn of(file: &'t File, number: usize, budget: &mut Budget) -> Tree<'t> {
+        match &file.text {
+            Ok(text) => Tree::parse(text, number, budget),
+            Err(_) => Tree::Unread,
+        }
+    }
+
+    fn parse(text: &'t str, number: usize, budget: &mut Budget) -> Tree<'t> {
+        match raw::parse(text, number_of(number), &mut budget.nodes) {
+            Ok(root) => Tree::Parsed(root),
+            Err(unreadable) => Tree::Unreadable(unreadable),
+        }
+    }
+}
+
+fn number_of(file: usize) -> u16 {
+    u16::try_from(file).expect("`include` bounds the number of files")
+}
+
+type Kept = BTreeMap<u16, (Option<Arc<str>>, KeptFile)>;
+
+/// Judges the files, again and again with fewer faulty ones.
+struct Attempts<'t> {
+    /// As given.
+    file: &'t Path,
+    now: UnixTime,
+    files: &'t [File],
+    /// Of `include` itself.
+    found: Faults,
+    /// The last good texts, where they may stand in for faulty ones.
+    keep: Option<&'t HashMap<PathBuf, Arc<str>>>,
+}
+
+/// Every round blames at least one more file. So many are needed only where files were made to collide in a chain.
+const MAX_ROUNDS: usize = 10;
+
+impl<'t> Attempts<'t> {
+    fn run(self, mut trees: Vec<Tree<'t>>, budget: &mut Budget) -> Result<(Config, Vec<Fault>, Kept), Vec<Fault>> {
+        let mut kept = Kept::new();
+        let mut on_disk: Option<Vec<Fault>> = None;
+        for _ in 0..MAX_ROUNDS {
+            let (config, faults) = self.judge(&trees, &kept);
+            match config {
+                Some(config) if !faults.any_errors() => {
+                    // Warnings of a version that is not on disk would point at the wrong lines.
+                    let warnings = faults.without(|number| kept.contains_key(&number)).into_sorted();
+                    return Ok((config, warnings, kept));
+                }
+                _ => {}
+            }
+            let blamed = self.blamed(&faults, &kept);
+            for number in &blamed {
+                let file = &self.files[usize::from(*number)];
+                let good = self.keep.and_then(|texts| texts.get(&file.path));
+                trees[usize::from(*number)] = match good {
+                    Some(text) => Tree::parse(text, usize::from(*number), budget),
+                    None => Tree::LeftOut,
+                };
+                let name = faults.name(*number).to_string();
+                let report = KeptFile { file: name, in_use: good.is_some(), faults: faults.touching(*number) };
+                kept.insert(*number, (good.cloned(), report));
+            }
+            on_disk.get_or_insert_with(|| faults.into_sorted());
+            if blamed.is_empty() {
+                break;
+            }
+        }
+        Err(on_disk.unwrap_or_default())
+    }
+
+    fn judge(&self, trees: &[Tree<'t>], kept: &Kept) -> (Option<Config>, Faults) {
+        let mut faults = self.found.clone();
+        let mut complete = true;
+        let mut parts = Vec::with_capacity(trees.len());
+        for (number, (file, tree)) in self.files.iter().zip(trees).enumerate() {
+            let number = number_of(number);
+            let on_disk = file.text.as_deref().unwrap_or_default();
+            let text = kept.get(&number).map_or(on_disk, |(good, _)| good.as_deref().unwrap_or_default());
+            let root = match tree {
+                Tree::Parsed(root) => Some(root),
+                Tree::LeftOut => None,
+                Tree::Unread => {
+                    let unread = file.text.as_ref().expect_err("it was not read");
+                    report_unread(unread, number, &mut faults).see(file.place, "included here");
+                    complete = false;
+                    None
+                }
+                Tree::Unreadable(unreadable) => {
+                    report_unreadable(unreadable.clone(), &mut faults);
+                    complete = false;
+                    None
+                }
+            };
+            parts.push(Part { path: &file.path, name: &file.name, text, root });
+        }
+        (check::config(self.file, &parts, complete, self.now, &mut faults), faults)
+    }
+
+    /// The included files to do without: one that an error stands in, if it changed since it was good, else the one that the
+    /// error collides with. When none is left to blame, the whole is refused.
+    fn blamed(&self, faults: &Faults, kept: &Kept) -> Vec<u16> {
+        let Some(good) = self.keep else { return Vec::new() };
+        let to_blame = |number: u16| {
+            let file = &self.files[usize::from(number)];
+            let changed = || file.text.as_ref().ok() != good.get(&file.path);
+            number != 0 && !kept.contains_key(&number) && changed()
+        };
+        let mut blamed = Vec::new();
+        for (file, related) in faults.errors() {
+            let number = [Some(file), related].into_iter().flatten().find(|n| to_blame(*n));
+            blamed.extend(number.filter(|n| !blamed.contains(n)));
+        }
+        blamed
+    }
+}
+
+fn good_texts(files: &[File], kept: &Kept) -> LastGood {
+    let texts = files.iter().enumerate().skip(1).filter_map(|(number, file)| {
+        let text = match kept.get(&number_of(number)) {
+            Some((good, _)) => good.clone()?,
+            None => file.text.as_ref().ok()?.clone(),
+        };
+        Some((file.path.clone(), text))
+    });
+    LastGood(Some(texts.collect()))
+}
+
+fn refused(mut faults: Faults, number: u16, unread: &Unread) -> Vec<Fault> {
+    report_unread(unread, number, &mut faults);
+    faults.into_sorted()
+}
+
+fn report_unread<'f>(unread: &Unread, number: u16, faults: &'f mut Faults) -> Reported<'f> {
+    let place = Place { file: number, line: unread.line, column: unread.line.min(1) };
+    faults.add(unread.code, place, String::new(), unread.message.clone(), unread.remedy.to_owned())
+}
+
+fn report_unreadable(unreadable: Unreadable, faults: &mut Faults) {
+    let (code, place, message, remedy) = match unreadable {
+        Unreadable::Syntax(place, message) => {
+            (codes::SYNTAX, place, message, "mend the YAML; what follows this place was not read")
+        }
+        Unreadable::TooMuch(place, message) => {
+            (codes::TOO_MUCH, place, message, "split the file, or use fewer aliases")
+        }
+    };
+    faults.add(code, place, String::new(), message, remedy.to_owned());
+}

@@ -1,0 +1,163 @@
+"""What can be known of deploy/ without deploying it: the unit is hardened, the image is static and not root, the
+manifests fit together, and the config they carry is one that the gateway accepts.
+
+    python3 tests/deploy/check.py        # with DARVAZEH_BIN the ConfigMap is checked by the program too
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = ROOT / "deploy/systemd/darvazeh.service"
+PROGRAM = os.environ.get("DARVAZEH_BIN")
+
+
+def seconds(text):
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m)", text).groups()
+    return int(number) * {"ms": 0.001, "s": 1, "m": 60}[unit]
+
+
+@unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed")
+class Unit(unittest.TestCase):
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.unit = Path(folder, UNIT.name)
+        # `verify` looks for the program, which is not installed here.
+        self.unit.write_text(UNIT.read_text().replace("/usr/local/bin/darvazeh", shutil.which("true")))
+
+    def analyze(self, *arguments):
+        done = subprocess.run(["systemd-analyze", *arguments, self.unit], capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def test_verify_has_nothing_to_say(self):
+        self.assertEqual(self.analyze("verify").strip(), "")
+
+    def test_exposure_is_under_two(self):
+        report = self.analyze("security", "--offline=true", "--no-pager")
+        level = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
+        self.assertTrue(level, report)
+        self.assertLess(float(level[1]), 2.0, report)
+
+    def test_stopping_waits_longer_than_the_drain(self):
+        stop = re.search(r"^TimeoutStopSec=(\S+)", UNIT.read_text(), re.M)
+        self.assertGreater(seconds(stop[1]), 30)
+
+
+class Image(unittest.TestCase):
+    def setUp(self):
+        lines = (ROOT / "deploy/Dockerfile").read_text().replace("\\\n", " ").splitlines()
+        self.steps = [line.split(None, 1) for line in lines if line.strip() and not line.startswith("#")]
+
+    def of(self, word):
+        return [rest for step, rest in self.steps if step == word]
+
+    def test_the_last_stage_is_empty_and_not_root(self):
+        self.assertEqual(self.of("FROM")[-1], "scratch")
+        user = self.of("USER")[-1]
+        self.assertRegex(user, r"^[1-9]\d*:[1-9]\d*$", "a number: there is no /etc/passwd to look a name up in")
+
+    def test_the_base_is_pinned(self):
+        base = self.of("ARG")[0]
+        self.assertRegex(base, r"^BASE=rust:\d+\.\d+\.\d+-alpine\d+\.\d+$")
+        minor = re.search(r'rust-version = "1\.(\d+)', (ROOT / "Cargo.toml").read_text())
+        self.assertGreaterEqual(int(base.split(".")[1]), int(minor[1]))
+
+    def test_the_program_is_started_without_a_shell(self):
+        self.assertTrue(self.of("ENTRYPOINT")[-1].startswith("["))
+        self.assertTrue(self.of("CMD")[-1].startswith("["))
+
+    def test_what_is_copied_exists_and_reaches_the_builder(self):
+        allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+        for copy in self.of("COPY"):
+            words = copy.split()
+            if words[0].startswith("--from"):
+                continue
+            for source in words[:-1]:
+                self.assertTrue((ROOT / source).exists(), source)
+                self.assertIn(source, allowed)
+
+    def test_what_the_source_includes_reaches_the_builder(self):
+        copied = {source for copy in self.of("COPY") if "--from" not in copy for source in copy.split()[:-1]}
+        built = [file for file in (ROOT / "src").rglob("*.rs") if file.stem != "tests" and "tests" not in file.parts]
+        for file in built:
+            for included in re.findall(r'include_(?:str|bytes)!\("([^"]+)"', file.read_text()):
+                path = (file.parent / included).resolve().relative_to(ROOT)
+                self.assertIn(path.parts[0], {Path(source).parts[0] for source in copied}, f"{file} includes {path}")
+
+
+class Kubernetes(unittest.TestCase):
+    def setUp(self):
+        documents = list(yaml.safe_load_all((ROOT / "deploy/kubernetes/darvazeh.yaml").read_text()))
+        self.objects = {document["kind"]: document for document in documents}
+        self.assertEqual(len(self.objects), len(documents))
+        self.pod = self.objects["Deployment"]["spec"]["template"]["spec"]
+        [self.container] = self.pod["containers"]
+        self.config_text = self.objects["ConfigMap"]["data"]["routes.yaml"]
+        self.config = yaml.safe_load(self.config_text)
+
+    def test_everything_is_named_and_selects_the_pods(self):
+        labels = self.objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+        for kind, document in self.objects.items():
+            self.assertEqual(document["metadata"]["name"], "darvazeh", kind)
+        spec = {kind: document.get("spec") for kind, document in self.objects.items()}
+        for selector in (
+            spec["Deployment"]["selector"]["matchLabels"],
+            spec["Service"]["selector"],
+            spec["NetworkPolicy"]["podSelector"]["matchLabels"],
+            spec["PodDisruptionBudget"]["selector"]["matchLabels"],
+        ):
+            self.assertLessEqual(selector.items(), labels.items())
+
+    def test_the_container_may_do_nothing(self):
+        self.assertTrue(self.pod["securityContext"]["runAsNonRoot"])
+        self.assertGreater(self.pod["securityContext"]["runAsUser"], 0)
+        self.assertEqual(self.pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+        self.assertFalse(self.pod["automountServiceAccountToken"])
+        context = self.container["securityContext"]
+        self.assertTrue(context["readOnlyRootFilesystem"])
+        self.assertFalse(context["allowPrivilegeEscalation"])
+        self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
+        self.assertNotIn("latest", self.container["image"])
+        self.assertIn("memory", self.container["resources"]["limits"])
+
+    def test_probes_ask_the_admin_listener(self):
+        ports = {port["name"]: port["containerPort"] for port in self.container["ports"]}
+        self.assertEqual(ports["admin"], int(self.config["admin"]["address"].rsplit(":", 1)[1]))
+        self.assertEqual(ports["https"], int(self.config["listeners"][0]["address"].rsplit(":", 1)[1]))
+        for probe, path in {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}.items():
+            self.assertEqual(self.container[probe]["httpGet"], {"path": path, "port": "admin"})
+        for port in self.objects["Service"]["spec"]["ports"]:
+            self.assertNotEqual(port["targetPort"], "admin", "the admin listener is not for the world")
+
+    def test_termination_waits_longer_than_the_drain(self):
+        pause = self.container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        self.assertGreater(self.pod["terminationGracePeriodSeconds"], pause + seconds(self.config["drain"]))
+
+    def test_every_mount_has_a_volume_and_state_can_be_written(self):
+        mounts = {mount["name"]: mount for mount in self.container["volumeMounts"]}
+        self.assertEqual(set(mounts), {volume["name"] for volume in self.pod["volumes"]})
+        paths = [mount["mountPath"] for mount in self.container["volumeMounts"]]
+        for key in ("assertion.key", "pairwise.key"):
+            self.assertIn(f"{self.config['state_dir']}/{key}", paths, "the pods would not agree on it")
+        self.assertEqual(mounts["state"]["mountPath"], self.config["state_dir"])
+        self.assertFalse(mounts["state"].get("readOnly", False))
+
+    @unittest.skipUnless(PROGRAM, "DARVAZEH_BIN is not set")
+    def test_the_gateway_accepts_the_config_map(self):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        subprocess.run([PROGRAM, "certs", "dev", "--out", folder, "--host", "api.example.ir"], check=True, capture_output=True)
+        text = self.config_text.replace("/etc/darvazeh/tls/tls.crt", "gateway.pem").replace("/etc/darvazeh/tls/tls.key", "gateway.key")
+        (folder / "routes.yaml").write_text(text.replace("/var/lib/darvazeh", str(folder / "var")))
+        done = subprocess.run([PROGRAM, "check", "--config", folder / "routes.yaml"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

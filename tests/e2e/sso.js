@@ -1,0 +1,124 @@
+// A real SSO: oidc-provider over HTTPS on loopback, with an interaction page where a person logs in by password (level 1),
+// one-time code (level 2) or national card (level 3). Access tokens are JWTs (RFC 9068) for the API, with `acr` and `auth_time`.
+
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createServer } from 'node:https';
+import { text } from 'node:stream/consumers';
+import Provider, { interactionPolicy } from 'oidc-provider';
+
+export const AUDIENCE = 'https://api.example.ir';
+export const CLIENT = { id: 'portal', redirect: 'https://portal.example.ir/callback' };
+export const LEVELS = { 'urn:example:level:1': 1, 'urn:example:level:2': 2, 'urn:example:level:3': 3 };
+const PROOFS = { password: 'urn:example:level:1', code: 'urn:example:level:2', card: 'urn:example:level:3' };
+const AMR = { password: ['pwd'], code: ['pwd', 'otp'], card: ['sc', 'pin'] };
+const SCOPES = 'openid insurance.read';
+
+/** A signing key as JWK with a key id of its own. */
+export function signingKey(alg) {
+  const { privateKey } = alg === 'ES256'
+    ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg };
+}
+
+/** Starts the SSO. `port` 0 lets the system choose; the same port again is the same issuer with other keys. */
+export async function startSso({ tls, key, port = 0 }) {
+  let respond;
+  const server = createServer(tls, (request, response) => respond(request, response));
+  await new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
+  const issuer = `https://localhost:${server.address().port}`;
+  const provider = new Provider(issuer, configuration(key));
+  const metadata = provider.callback();
+  respond = (request, response) => {
+    if (!request.url.startsWith('/interaction/')) return metadata(request, response);
+    return interaction(provider, request, response).catch((error) => response.writeHead(500).end(String(error)));
+  };
+  return {
+    issuer,
+    port: server.address().port,
+    async stop() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function configuration(key) {
+  return {
+    jwks: { keys: [key] },
+    acrValues: Object.keys(LEVELS),
+    scopes: SCOPES.split(' '),
+    claims: { openid: ['sub', 'acr', 'auth_time'] },
+    clientAuthMethods: ['none'],
+    clients: [{
+      client_id: CLIENT.id,
+      redirect_uris: [CLIENT.redirect],
+      token_endpoint_auth_method: 'none',
+      id_token_signed_response_alg: key.alg,
+    }],
+    cookies: { keys: [randomUUID()] },
+    ttl: { AccessToken: 300, IdToken: 300, Session: 3600, Interaction: 300, Grant: 3600 },
+    interactions: { policy: policy(), url: (_context, { uid }) => `/interaction/${uid}` },
+    findAccount: (_context, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+    loadExistingGrant: granted,
+    extraTokenClaims: ({ oidc }) => {
+      const source = oidc.entities.AuthorizationCode;
+      return { acr: source.acr, auth_time: source.authTime };
+    },
+    features: {
+      devInteractions: { enabled: false },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: () => ({
+          audience: AUDIENCE,
+          scope: SCOPES,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: key.alg } },
+        }),
+      },
+    },
+  };
+}
+
+/** Asks to log in anew when the session is weaker than every requested `acr` value (OpenID Connect Core, 3.1.2.1). */
+function policy() {
+  const base = interactionPolicy.base();
+  const { Check } = interactionPolicy;
+  base.get('login').checks.add(new Check('acr_too_low', 'a stronger login is required', ({ oidc }) => {
+    const asked = oidc.params.acr_values?.split(' ').map((value) => LEVELS[value] ?? 0) ?? [];
+    const has = LEVELS[oidc.session.acr] ?? 0;
+    return asked.length > 0 && has < Math.min(...asked) ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT;
+  }));
+  return base;
+}
+
+/** Everybody agrees to everything: consent is not what is tested here. */
+async function granted({ oidc }) {
+  const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId });
+  grant.addOIDCScope(SCOPES);
+  grant.addResourceScope(AUDIENCE, SCOPES);
+  await grant.save();
+  return grant;
+}
+
+/** GET shows the login form, POST takes it: `user`, `proof`, and `ago`, the age in seconds of an earlier login. */
+async function interaction(provider, request, response) {
+  const { prompt, params } = await provider.interactionDetails(request, response);
+  if (request.method === 'GET') {
+    response.setHeader('Content-Type', 'text/html');
+    response.end(`<form method="post"><h1>${prompt.name}</h1><p>acr: ${params.acr_values ?? ''}</p></form>`);
+    return;
+  }
+  const form = new URLSearchParams(await text(request));
+  const proof = form.get('proof');
+  await provider.interactionFinished(request, response, {
+    login: {
+      accountId: form.get('user'),
+      acr: PROOFS[proof],
+      amr: AMR[proof],
+      ts: Math.floor(Date.now() / 1000) - Number(form.get('ago') ?? 0),
+    },
+  });
+}
+
