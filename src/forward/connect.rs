@@ -21,15 +21,15 @@ pub enum Connected {
     Http2(http2::client::Handle),
 }
 
-/// Opens a connection. `http1`: HTTP/2 must not be spoken (an upgrade is wanted), where the endpoint leaves a choice.
+/// Opens a connection. `upgrade`: it is for a WebSocket, so HTTP/2 is spoken only where the endpoint leaves no choice.
 pub async fn connect(
     agency: &AgencyLive,
     pool: &EndpointPool,
-    http1: bool,
+    upgrade: bool,
     limit: Duration,
     patience: Patience,
 ) -> Result<Connected, ConnectFailure> {
-    let connecting = open(agency, pool, http1, patience);
+    let connecting = open(agency, pool, upgrade, patience);
     let connected = match tokio::time::timeout(limit, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(ConnectFailure::TimedOut),
@@ -42,15 +42,15 @@ pub async fn connect(
 async fn open(
     agency: &AgencyLive,
     pool: &EndpointPool,
-    http1: bool,
+    upgrade: bool,
     patience: Patience,
 ) -> Result<Connected, ConnectFailure> {
     let endpoint = &pool.live.endpoint;
     let tcp = tcp(&endpoint.host, endpoint.port).await?;
     match (endpoint.protocol, &agency.tls) {
         (EndpointProtocol::Http, _) => Ok(speak_http1(Transport::Tcp(tcp), patience)),
-        (EndpointProtocol::H2c, _) => speak_http2(Transport::Tcp(tcp)).await,
-        (EndpointProtocol::Https, Some(tls)) => over_tls(tcp, tls, pool, http1, patience).await,
+        (EndpointProtocol::H2c, _) => speak_http2(Transport::Tcp(tcp), upgrade).await,
+        (EndpointProtocol::Https, Some(tls)) => over_tls(tcp, tls, pool, upgrade, patience).await,
         (EndpointProtocol::Https, None) => Err(ConnectFailure::Tls),
     }
 }
@@ -59,23 +59,23 @@ async fn over_tls(
     tcp: TcpStream,
     tls: &AgencyTls,
     pool: &EndpointPool,
-    http1: bool,
+    upgrade: bool,
     patience: Patience,
 ) -> Result<Connected, ConnectFailure> {
-    let config = if http1 { &tls.http1 } else { &tls.any };
+    let config = if upgrade { &tls.http1 } else { &tls.any };
     let name = pool.live.server_name.clone().ok_or(ConnectFailure::Tls)?;
     let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|e| tls_failure(&e))?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let transport = Transport::ClientTls(Box::new(stream));
-    if h2 { speak_http2(transport).await } else { Ok(speak_http1(transport, patience)) }
+    if h2 { speak_http2(transport, false).await } else { Ok(speak_http1(transport, patience)) }
 }
 
 fn speak_http1(transport: Transport, patience: Patience) -> Connected {
     Connected::Http1(Box::new(Upstream::new(transport, patience)))
 }
 
-async fn speak_http2(transport: Transport) -> Result<Connected, ConnectFailure> {
-    http2::client::handshake(transport).await.map(Connected::Http2).map_err(|_| ConnectFailure::Protocol)
+async fn speak_http2(transport: Transport, settled: bool) -> Result<Connected, ConnectFailure> {
+    http2::client::handshake(transport, settled).await.map(Connected::Http2).map_err(|_| ConnectFailure::Protocol)
 }
 
 /// The first address that answers. Addresses of the host itself are not looked up.

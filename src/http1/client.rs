@@ -189,6 +189,9 @@ fn write_head(request: &Outgoing, body: &Body) -> (BytesMut, bool) {
     }
     if request.upgrade {
         out.put_slice(b"connection: upgrade\r\n");
+    } else if request.headers.contains_key(header::TE) {
+        // RFC 9110 §10.1.4: it is for this hop, and says so.
+        out.put_slice(b"connection: te\r\n");
     }
     let length = body.size_hint().exact();
     match length {

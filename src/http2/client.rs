@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::client::{self, ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream};
+use h2::{Ping, Reason, RecvStream};
 use http::header::{self, HeaderMap};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, StatusCode, Version};
@@ -29,19 +29,25 @@ const INTERIM_ANSWERS: u32 = 32;
 /// A connection to an agency; cheap to clone, shared by the worker's requests.
 pub type Handle = SendRequest<Bytes>;
 
-/// Speaks HTTP/2 over `io`; the connection runs as a local task until it closes.
-pub async fn handshake(io: Transport) -> Result<Handle, h2::Error> {
-    let (handle, connection) = client::Builder::new()
+/// Speaks HTTP/2 over `io`; the connection runs as a local task until it closes. `settled`: wait for the agency's settings,
+/// which alone say whether it takes extended CONNECT.
+pub async fn handshake(io: Transport, settled: bool) -> Result<Handle, h2::Error> {
+    let (handle, mut connection) = client::Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADER_LIST)
         .handshake(io)
         .await?;
+    let ping = connection.ping_pong();
     tokio::task::spawn_local(async move {
         // How it ended is told to each stream.
         let _ = connection.await;
     });
+    // RFC 9113 §3.4: SETTINGS come first, so they are here once a ping is answered.
+    if let (true, Some(mut ping)) = (settled, ping) {
+        ping.ping(Ping::opaque()).await?;
+    }
     Ok(handle)
 }
 

@@ -111,8 +111,6 @@ async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> 
     closings.values().for_each(Closing::say);
     let cut = finish(&worker, &closings, &mut inbox, deadline).await;
     closings.values().for_each(Closing::cut);
-    // What was cut closes its record as it is dropped.
-    tokio::task::yield_now().await;
     worker.books.log.flush(&worker.books.tally);
     cut
 }

@@ -83,6 +83,17 @@ impl LogBuffer {
     }
 }
 
+impl Drop for LogBuffer {
+    /// The lines of requests that were cut at the end of a drain: their records close as the worker's runtime ends.
+    fn drop(&mut self) {
+        let batch = std::mem::take(self.lines.get_mut());
+        if let Some(sender) = self.sender.take().filter(|_| !batch.is_empty()) {
+            // The writer reads on until the last sender is gone: this waits for room, not for ever.
+            let _ = sender.send(batch);
+        }
+    }
+}
+
 /// The writer's thread. It ends once every [`LogBuffer`] is gone and all lines are written.
 pub struct Writer {
     pub sender: SyncSender<Vec<Line>>,

@@ -7,11 +7,12 @@ use tokio::task::JoinSet;
 
 use crate::support::agency::Agency;
 use crate::support::certs::{self, Authority, ca};
-use crate::support::client::{H2, H2Answer, bearer, get, h2_get, post, send};
+use crate::support::client::{H2, H2Answer, bearer, connect, get, h2_get, post, send};
 use crate::support::gateway::{Gateway, directory};
 use crate::support::h2c::{H2Agency, Manner};
 use crate::support::token::token;
 use crate::support::verdict::{assert_passed, assert_refused};
+use crate::support::websocket::{masked, opening};
 use crate::support::within;
 use crate::support::world::{self, standard_with};
 
@@ -136,4 +137,54 @@ async fn parallel_requests_to_an_http2_agency_keep_apart() {
         });
     }
     asked.join_all().await;
+}
+
+/// A kept connection to an agency that has been restarted is replaced.
+#[tokio::test]
+async fn an_http2_agency_may_restart() {
+    let agency = H2Agency::clear(Manner::Echo).await;
+    let gateway = world::before(&agency.url()).await;
+    let mut caller = connect(&gateway).await;
+    caller.send(post("/open", &[], "one")).await.expect("open");
+    assert_eq!(caller.answer().await.text(), "one");
+    let agency = agency.restart(Manner::Echo).await;
+    caller.send(get("/open", &[])).await.expect("open");
+    assert_passed(&caller.answer().await);
+    caller.send(post("/open", &[], "two")).await.expect("open");
+    assert_eq!(caller.answer().await.text(), "two");
+    drop(agency);
+}
+
+/// HP-8: a WebSocket of HTTP/1.1 reaches an HTTP/2 agency by extended CONNECT (RFC 8441).
+async fn websocket_over_h2c(warm: bool) {
+    let agency = H2Agency::clear(Manner::Echo).await;
+    let gateway = world::before(&agency.url()).await;
+    let mut caller = connect(&gateway).await;
+    if warm {
+        caller.send(get("/open/warm", &[])).await.expect("open");
+        assert_passed(&caller.answer().await);
+    }
+    caller.send(opening("/open/chat", &[])).await.expect("open");
+    let head = caller.head().await.expect("101");
+    assert_eq!(head.status(), 101, "{:?}", head.fields);
+    assert_eq!(head.get("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    for words in ["salam", "hello"] {
+        caller.send(masked(words)).await.expect("open");
+        assert_eq!(caller.exactly(masked(words).len()).await, Some(masked(words)), "the echo");
+    }
+    caller.close().await;
+    let seen = agency.nth(usize::from(warm)).await;
+    assert_eq!((seen.method.as_str(), seen.uri.path()), ("CONNECT", "/open/chat"));
+    assert!(!seen.headers.contains_key("upgrade") && !seen.headers.contains_key("sec-websocket-key"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn hp8_a_websocket_reaches_an_http2_agency() {
+    websocket_over_h2c(true).await;
+}
+
+/// Whether the agency takes extended CONNECT is known only once its settings have come.
+#[tokio::test]
+async fn hp8_a_websocket_reaches_an_http2_agency_on_a_new_connection() {
+    websocket_over_h2c(false).await;
 }

@@ -1,7 +1,7 @@
 //! How a token is brought: in one Authorization header, and in no other way (RFC 6750).
 
 use crate::support::agency::Agency;
-use crate::support::client::{self, bearer, connect, get, get_with, send};
+use crate::support::client::{self, H2, bearer, connect, get, get_with, h2_get, send};
 use crate::support::token::token;
 use crate::support::verdict::{assert_challenged, assert_passed, assert_refused};
 use crate::support::world;
@@ -140,4 +140,29 @@ async fn the_realm_is_the_listeners_name() {
     let mut wire = client::connect_plain(gateway.address_of("inside")).await;
     wire.send(get("/l1", &[])).await.expect("open");
     assert_eq!(wire.answer().await.head.get("www-authenticate"), Some("Bearer realm=\"inside\""));
+}
+
+/// BE-2 over HTTP/2.
+#[tokio::test]
+async fn be2_two_authorization_fields_over_http2_are_a_bad_request() {
+    let agency = Agency::hello().await;
+    let gateway = world::before(&agency.url()).await;
+    let h2 = H2::connect(&gateway).await;
+    let value = format!("Bearer {}", token(1).sign());
+    let request = h2_get("/l1").header("authorization", &value).header("authorization", &value);
+    let answer = h2.request(request.body(()).expect("good parts"), b"").await;
+    assert_challenged(&answer.message(), 400, "credentials_malformed", "invalid_request");
+    agency.assert_untouched();
+    let answer = h2.request(h2_get("/l1").header("authorization", value).body(()).expect("good parts"), b"").await;
+    assert_eq!(answer.status, 200);
+}
+
+/// On level 0 nothing is looked at, however odd.
+#[tokio::test]
+async fn an_open_route_does_not_mind_odd_credentials() {
+    let agency = Agency::hello().await;
+    let gateway = world::before(&agency.url()).await;
+    let odd = ["Authorization: Bearer a", "Authorization: Bearer b", "Authorization:"];
+    assert_passed(&send(&gateway, get("/open?access_token=x", &odd)).await);
+    assert!(!agency.only().head.has("authorization"));
 }

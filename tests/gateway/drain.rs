@@ -8,6 +8,7 @@ use crate::support::agency::{Agency, ByHand, ok};
 use crate::support::client::{H2, connect, get, h2_get, send};
 use crate::support::gateway::Gateway;
 use crate::support::verdict::assert_passed;
+use crate::support::websocket::{ACCEPTANCE, opening};
 use crate::support::{PATIENCE, frames, within, world};
 
 /// Waits until the listener takes no more connections.
@@ -91,13 +92,33 @@ async fn what_does_not_end_within_drain_is_cut() {
     let gateway = world::standard(&agency.url()).top("drain: 500ms").start().await;
     let mut caller = connect(&gateway).await;
     caller.send(get("/open", &[])).await.expect("open");
-    let (mut inside, _) = agency.request().await;
+    let (mut inside, request) = agency.request().await;
     inside.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndata\r\n").await.expect("open");
     let head = caller.head().await.expect("the head");
     let begun = Instant::now();
     gateway.stop().await;
     assert!(begun.elapsed() < PATIENCE / 2, "it took {:?}", begun.elapsed());
     assert!(!caller.body(head.answer_framing("GET")).await.complete);
+    let id = request.head.get("x-request-id").expect("X-Request-Id");
+    assert!(gateway.stdout.all().join("\n").contains(id), "what was cut is logged all the same");
+}
+
+/// A tunnel has no end of its own: `drain` is its end.
+#[tokio::test]
+async fn a_tunnel_does_not_outlive_drain() {
+    let agency = ByHand::start().await;
+    let gateway = world::standard(&agency.url()).top("drain: 500ms").start().await;
+    let mut caller = connect(&gateway).await;
+    caller.send(opening("/open", &[])).await.expect("open");
+    let (mut inside, request) = agency.request().await;
+    inside.send(ACCEPTANCE).await.expect("open");
+    assert_eq!(caller.head().await.expect("101").status(), 101);
+    let begun = Instant::now();
+    gateway.stop().await;
+    assert!(begun.elapsed() < PATIENCE / 2, "it took {:?}", begun.elapsed());
+    assert!(caller.rest().await.is_empty() && inside.rest().await.is_empty());
+    let id = request.head.get("x-request-id").expect("X-Request-Id");
+    assert!(gateway.stdout.all().join("\n").contains(id), "a tunnel is logged when it ends");
 }
 
 /// SIGINT is the same.

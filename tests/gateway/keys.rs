@@ -56,6 +56,17 @@ async fn keys_come_by_discovery() {
     passes(&gateway, &token(1).claim("iss", sso.issuer())).await;
 }
 
+/// DI-1: the well-known path is appended to an issuer's own path.
+#[tokio::test]
+async fn di1_discovery_of_an_issuer_with_a_path_appends_to_it() {
+    let (agency, sso) = (Agency::hello().await, SsoServer::start().await);
+    let issuer = format!("{}/realms/citizens", sso.issuer());
+    sso.claim_to_be(&issuer);
+    let gateway = before(&agency, &by_discovery(&issuer)).await;
+    passes(&gateway, &token(1).claim("iss", issuer)).await;
+    assert_eq!(sso.asked_for(), ["/realms/citizens/.well-known/openid-configuration", "/realms/citizens/jwks"]);
+}
+
 /// DI-1: metadata that speaks of another issuer is not used.
 #[tokio::test]
 async fn di1_discovery_of_another_issuer_is_not_believed() {
@@ -104,6 +115,17 @@ async fn a_key_set_without_usable_keys_is_no_key_set() {
         assert_refused(&answer, 503, "keys_unavailable");
     }
     agency.assert_untouched();
+}
+
+/// JB-10: 256 KiB is more than any key set needs.
+#[tokio::test]
+async fn jb10_a_huge_key_set_is_not_read() {
+    let (agency, sso) = (Agency::hello().await, SsoServer::start().await);
+    let set = sso::jwks_text();
+    sso.publish_text(&format!("{{\"padding\":\"{}\",{}", "x".repeat(300_000), &set[1..]));
+    let gateway = before(&agency, &by_uri(&sso)).await;
+    sso.fetched(1).await;
+    assert_refused(&get_with(&gateway, "/l1", &token(1).sign(), &[]).await, 503, "keys_unavailable");
 }
 
 /// JB-5: a key that is too weak is skipped, the others serve.

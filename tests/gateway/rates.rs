@@ -68,6 +68,19 @@ async fn a_rate_by_address_counts_the_clients_address() {
     }
 }
 
+/// FW: the client is the right-most address that is not trusted; what stands left of it is hearsay.
+#[tokio::test]
+async fn fw_the_client_is_the_right_most_address_that_is_not_trusted() {
+    let agency = Agency::hello().await;
+    let gateway = rated(&agency, 0, "address", "trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]").await;
+    for lies in ["1.1.1.1, ", "2.2.2.2, 3.3.3.3, ", ""] {
+        let field = format!("X-Forwarded-For: {lies}203.0.113.7, 10.1.2.3");
+        assert_passed(&send(&gateway, get("/rated", &[&field])).await);
+    }
+    assert_limited(&send(&gateway, get("/rated", &["X-Forwarded-For: 203.0.113.7"])).await);
+    assert_passed(&send(&gateway, get("/rated", &["X-Forwarded-For: 203.0.113.7, 203.0.113.8, 10.1.2.3"])).await);
+}
+
 /// A stranger cannot choose whom it is counted as.
 #[tokio::test]
 async fn a_stranger_cannot_choose_its_address() {

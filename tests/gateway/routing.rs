@@ -131,6 +131,18 @@ async fn hp3_connect_and_trace_are_refused() {
     agency.assert_untouched();
 }
 
+/// HP-3
+#[tokio::test]
+async fn hp3_options_with_no_hops_left_is_answered_here_and_with_some_goes_on_with_one_less() {
+    let agency = Agency::hello().await;
+    let gateway = start(&agency, &[("all", "prefix: /")]).await;
+    let none = send(&gateway, request("OPTIONS", "/x", &["Max-Forwards: 0"])).await;
+    assert_eq!(none.status(), 204);
+    agency.assert_untouched();
+    assert_passed(&send(&gateway, request("OPTIONS", "/x", &["Max-Forwards: 3"])).await);
+    assert_eq!(agency.only().head.get("max-forwards"), Some("2"));
+}
+
 #[tokio::test]
 async fn get_implies_head_and_options_is_a_method_like_others() {
     let agency = Agency::hello().await;

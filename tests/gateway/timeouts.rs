@@ -6,7 +6,8 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
 use crate::support::agency::ByHand;
-use crate::support::client::{H2, connect, get, h2_get, request};
+use crate::support::certs::{Trust, client_config};
+use crate::support::client::{H2, HOST, connect, get, h2_get, handshake, request};
 use crate::support::verdict::assert_refused;
 use crate::support::wire::{Framing, Wire};
 use crate::support::{PATIENCE, world};
@@ -205,6 +206,20 @@ async fn a_slow_upload_that_is_not_silent_lives_on() {
     assert_eq!(caller.answer().await.text(), "thanks");
 }
 
+/// A client that does not read does not hold an agency for ever: the listener's `idle`.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up() {
+    let agency = ByHand::start().await;
+    let gateway = world::standard(&agency.url()).listeners(&[&patient("idle: 300ms")]).start().await;
+    let mut caller = connect(&gateway).await;
+    caller.send(get("/open", &[])).await.expect("open");
+    let (mut inside, _) = agency.request().await;
+    inside.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await.expect("open");
+    let chunk = vec![b'x'; 64 << 10];
+    let flood = async { while inside.send(&chunk).await.is_ok() {} };
+    crate::support::within("the agency to be let go", flood).await;
+}
+
 fn patient(limits: &str) -> String {
     format!("{{ name: public, address: 127.0.0.1:0, {}, limits: {{ {limits} }} }}", world::TLS)
 }
@@ -250,4 +265,25 @@ async fn an_idle_connection_is_closed() {
     let h2 = H2::connect(&gateway).await;
     assert_eq!(h2.request(h2_get("/open").body(()).expect("good parts"), b"").await.status, 200);
     let _ = crate::support::within("the end of the HTTP/2 connection", h2.driver).await;
+}
+
+/// A connection on which nothing is ever asked is closed, whichever protocol it chose.
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_closed() {
+    let agency = ByHand::start().await;
+    let limits = patient("header_time: 300ms, idle: 300ms");
+    let gateway = world::standard(&agency.url()).listeners(&[&limits]).start().await;
+    assert!(connect(&gateway).await.rest().await.is_empty());
+    let config = client_config(&Trust { alpn: &["h2"], ..Trust::default() });
+    let (tls, socket) = handshake(gateway.address(), HOST, config).await.expect("a handshake");
+    Wire::over(tls, socket).rest().await;
+    // One whose first request ends and whose second does not.
+    let mut caller = connect(&gateway).await;
+    caller.send(get("/nowhere", &[])).await.expect("open");
+    assert_refused(&caller.answer().await, 404, "route_unknown");
+    caller.send("GET /nowhere HT").await.expect("open");
+    if let Some(answer) = caller.try_answer_to("GET").await {
+        assert_eq!(answer.status(), 408, "{:?}", answer.head);
+    }
+    assert!(caller.rest().await.is_empty());
 }

@@ -59,6 +59,24 @@ async fn hp8_a_websocket_ends_when_the_caller_leaves() {
     assert!(inside.rest().await.is_empty());
 }
 
+/// A tunnel is one request: logged once, when it ends.
+#[tokio::test]
+async fn a_websocket_is_logged_when_it_ends() {
+    let agency = ByHand::start().await;
+    let gateway = world::before(&agency.url()).await;
+    let mut caller = connect(&gateway).await;
+    caller.send(opening("/open", &[])).await.expect("open");
+    let (mut inside, request) = agency.request().await;
+    let id = request.head.get("x-request-id").expect("X-Request-Id").to_owned();
+    inside.send(ACCEPTANCE).await.expect("open");
+    assert_eq!(caller.head().await.expect("101").status(), 101);
+    inside.close().await;
+    assert!(caller.rest().await.is_empty());
+    caller.close().await;
+    let line = gateway.log_of(&id).await;
+    assert_eq!((&line["status"], &line["route"]), (&101.into(), &"open".into()), "{line}");
+}
+
 #[tokio::test]
 async fn hp8_the_level_is_checked_before_the_upgrade() {
     let agency = ByHand::start().await;

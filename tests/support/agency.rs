@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::certs::{self, Authority};
@@ -61,10 +61,12 @@ impl Agency {
         let reply: Arc<Reply> = Arc::new(reply);
         let record = Arc::new(record);
         let task = tokio::spawn(async move {
+            // Dropped with this task, and every connection with it.
+            let mut connections = JoinSet::new();
             loop {
                 let Ok((tcp, _)) = listener.accept().await else { return };
                 let (reply, record, tls) = (reply.clone(), record.clone(), tls.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     let Some(mut wire) = wrap(tcp, tls).await else { return };
                     while let Some(request) = wire.request().await {
                         let answer = reply(&request);

@@ -226,8 +226,11 @@ impl Drop for Gateway {
         let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         let _ = child.kill();
         let _ = child.wait();
+        let output = self.output();
         if std::thread::panicking() {
-            eprintln!("--- the gateway's output ---\n{}", self.output());
+            eprintln!("--- the gateway's output ---\n{output}");
+        } else {
+            assert!(!output.contains("panicked at"), "the gateway panicked:\n{output}");
         }
     }
 }

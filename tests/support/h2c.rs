@@ -9,11 +9,11 @@ use h2::server::SendResponse;
 use http::{HeaderMap, Response};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::certs;
 use super::wire::Stream;
+use super::{certs, within};
 
 /// A request as an HTTP/2 agency sees it.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Seen {
 /// How the agency answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// 200 with the request's body, and its trailers.
+    /// 200 with the request's body as it comes, and its trailers.
     Echo,
     /// 200 with half a body, then RST_STREAM.
     BreakOff,
@@ -55,15 +55,30 @@ impl H2Agency {
 
     async fn serve(manner: Manner, tls: Option<TlsAcceptor>) -> H2Agency {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        H2Agency::serve_on(listener, manner, tls)
+    }
+
+    /// Ends with all its connections, and serves again at the same address with nothing remembered.
+    pub async fn restart(self, manner: Manner) -> H2Agency {
+        let address = self.address;
+        assert_eq!(self.scheme, "h2c");
+        self.task.abort();
+        drop(self);
+        H2Agency::serve_on(rebind(address).await, manner, None)
+    }
+
+    fn serve_on(listener: TcpListener, manner: Manner, tls: Option<TlsAcceptor>) -> H2Agency {
         let address = listener.local_addr().expect("it is bound");
         let scheme = if tls.is_some() { "https" } else { "h2c" };
         let (record, seen) = watch::channel(Vec::new());
         let record = Arc::new(record);
         let task = tokio::spawn(async move {
+            // Dropped with this task, and every connection with it.
+            let mut connections = JoinSet::new();
             loop {
                 let Ok((tcp, _)) = listener.accept().await else { return };
                 let (record, tls) = (record.clone(), tls.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     match tls {
                         None => connection(tcp, manner, record).await,
                         Some(acceptor) => {
@@ -81,11 +96,31 @@ impl H2Agency {
         format!("{}://localhost:{}", self.scheme, self.address.port())
     }
 
+    /// The request with this number, once it has ended.
+    pub async fn nth(&self, n: usize) -> Seen {
+        let mut seen = self.seen.clone();
+        let seen = within("a request at the agency", seen.wait_for(|seen| seen.len() > n)).await;
+        seen.expect("the agency lives")[n].clone()
+    }
+
     pub fn only(&self) -> Seen {
         let seen = self.seen.borrow();
         assert_eq!(seen.len(), 1, "exactly one request was to reach the agency: {seen:?}");
         seen[0].clone()
     }
+}
+
+/// The port is free once the aborted task has let go of it.
+async fn rebind(address: SocketAddr) -> TcpListener {
+    within("the port to be free again", async {
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
 }
 
 impl Drop for H2Agency {
@@ -95,7 +130,8 @@ impl Drop for H2Agency {
 }
 
 async fn connection(stream: impl Stream + 'static, manner: Manner, record: Arc<watch::Sender<Vec<Seen>>>) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let handshake = h2::server::Builder::new().enable_connect_protocol().handshake(stream);
+    let Ok(mut connection) = handshake.await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         tokio::spawn(exchange(request, respond, manner, record.clone()));
     }
@@ -108,6 +144,9 @@ async fn exchange(
     record: Arc<watch::Sender<Vec<Seen>>>,
 ) {
     let (parts, mut stream) = request.into_parts();
+    let head = Response::builder().header("content-type", "text/plain");
+    let head = if manner == Manner::BreakOff { head.header("content-length", "1000") } else { head };
+    let Ok(mut send) = respond.send_response(head.body(()).expect("good parts"), false) else { return };
     let (mut body, mut complete) = (Vec::new(), true);
     while let Some(chunk) = stream.data().await {
         let Ok(chunk) = chunk else {
@@ -116,28 +155,21 @@ async fn exchange(
         };
         let _ = stream.flow_control().release_capacity(chunk.len());
         body.extend_from_slice(&chunk);
+        if manner == Manner::Echo {
+            let _ = send.send_data(chunk, false);
+        }
     }
     let trailers = if complete { stream.trailers().await.ok().flatten() } else { None };
-    let seen = Seen {
-        method: parts.method,
-        uri: parts.uri,
-        headers: parts.headers,
-        body: body.clone(),
-        trailers: trailers.clone(),
-        complete,
-    };
-    record.send_modify(|all| all.push(seen));
-    let head = Response::builder().header("content-type", "text/plain");
-    let head = if manner == Manner::BreakOff { head.header("content-length", "1000") } else { head };
-    let Ok(mut send) = respond.send_response(head.body(()).expect("good parts"), false) else { return };
-    match manner {
-        Manner::Echo => {
-            let _ = send.send_data(body.into(), trailers.is_none());
-            if let Some(trailers) = trailers {
-                let _ = send.send_trailers(trailers);
-            }
+    let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
+    record.send_modify(|all| all.push(Seen { method, uri, headers, body, trailers: trailers.clone(), complete }));
+    match (manner, trailers) {
+        (Manner::Echo, Some(trailers)) => {
+            let _ = send.send_trailers(trailers);
         }
-        Manner::BreakOff => {
+        (Manner::Echo, None) => {
+            let _ = send.send_data(Bytes::new(), true);
+        }
+        (Manner::BreakOff, _) => {
             let _ = send.send_data(Bytes::from_static(b"half"), false);
             // Once the data is on its way: a reset would otherwise overtake it in the queue.
             send.reserve_capacity(1);

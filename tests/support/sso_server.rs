@@ -18,6 +18,8 @@ struct State {
     /// Other than 200 while the SSO is unwell.
     status: u16,
     issuer: String,
+    /// Every path that was asked for.
+    paths: Vec<String>,
 }
 
 pub struct SsoServer {
@@ -32,7 +34,7 @@ impl SsoServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let issuer = format!("https://localhost:{}", address.port());
-        let state = Arc::new(Mutex::new(State { jwks: sso::jwks_text(), status: 200, issuer }));
+        let state = Arc::new(Mutex::new(State { jwks: sso::jwks_text(), status: 200, issuer, paths: Vec::new() }));
         let (count, asked) = watch::channel((0, 0));
         let task = Some(tokio::spawn(serve(listener, state.clone(), Arc::new(count))));
         SsoServer { address, state, asked, task }
@@ -68,6 +70,11 @@ impl SsoServer {
 
     pub fn answer_with(&self, status: u16) {
         self.state.lock().expect("no panic while locked").status = status;
+    }
+
+    /// The first two paths that were asked for.
+    pub fn asked_for(&self) -> Vec<String> {
+        self.state.lock().expect("no panic while locked").paths.iter().take(2).cloned().collect()
     }
 
     /// How often keys were fetched.
@@ -122,7 +129,8 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>, count: Arc<watch
             let Some(request) = wire.request().await else { return };
             let discovery = request.head.target().ends_with("/.well-known/openid-configuration");
             let (status, body) = {
-                let state = state.lock().expect("no panic while locked");
+                let mut state = state.lock().expect("no panic while locked");
+                state.paths.push(request.head.target().to_owned());
                 let jwks_uri = format!("{}/jwks", state.issuer);
                 let metadata = json!({"issuer": state.issuer, "jwks_uri": jwks_uri}).to_string();
                 (state.status, if discovery { metadata } else { state.jwks.clone() })
