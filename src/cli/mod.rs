@@ -3,6 +3,7 @@
 pub mod certs;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod run;
 pub mod schema;
 
@@ -42,6 +43,8 @@ enum Command {
         #[arg(long, value_name = "CODE")]
         explain: Option<String>,
     },
+    /// Say what the gateway would do with a request, and why
+    Explain(explain::Options),
     /// Print the JSON Schema of routes.yaml
     Schema,
     /// Everything on loopback, nothing to prepare: prints requests to try
@@ -65,6 +68,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Run { config } => run::run(config),
         Command::Check { explain: Some(code), .. } => check::explain(code, &mut stdout()),
         Command::Check { config, format, .. } => check::check(config, *format, Clock::system().now(), &mut stdout()),
+        Command::Explain(options) => explain::explain(options, &mut stdout()),
         Command::Schema => schema::schema(&mut stdout()),
         Command::Demo(options) => demo::run(options),
         Command::Certs { command: CertsCommand::Dev(options) } => certs::run(options),

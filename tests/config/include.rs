@@ -215,3 +215,16 @@ fn the_order_of_files_does_not_matter() {
     assert_eq!(routes(&loaded), ["z", "tax"]);
     assert_eq!(loaded.config.routes[0].timeouts.idle.as_secs(), 7);
 }
+
+/// A team's cases stand beside its routes, and may name routes of any file.
+#[test]
+fn expectations_may_stand_in_included_files() {
+    let config = Config::new(MAIN);
+    let case = |route: &str| format!("expect: [{{ request: GET http://a/tax, then: {{ route: {route} }} }}]\n");
+    config.write("routes.d/bank.yaml", &(agency("bank", "/bank") + &case("tax")));
+    config.write("routes.d/tax.yaml", &agency("tax", "/tax"));
+    let loaded = config.good(&LastGood::default());
+    assert!(loaded.config.expectations[0].at.file.ends_with("routes.d/bank.yaml"));
+    config.write("routes.d/bank.yaml", &(agency("bank", "/bank") + &case("taxx")));
+    assert_eq!(kept(&config.good(&loaded.last_good)), [("bank.yaml".to_owned(), true, "E0703")]);
+}

@@ -8,6 +8,7 @@ mod agency;
 mod certificate;
 mod conflict;
 mod cors;
+mod expect;
 mod exposure;
 mod inherited;
 mod issuer;
@@ -31,6 +32,7 @@ use super::read::{Field, Table, list};
 use super::report::Faults;
 use crate::clock::UnixTime;
 use agency::Agencies;
+use expect::Expectations;
 use listener::Listeners;
 use names::Names;
 use route::Routes;
@@ -91,7 +93,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "version",
     "include",
     "listeners",
@@ -108,10 +110,11 @@ const KEYS: [&str; 16] = [
     "issuers",
     "agencies",
     "routes",
+    "expect",
 ];
 
 /// What an included file may hold. `version` and all else stands once, in the config file.
-const INCLUDED_KEYS: [&str; 2] = ["agencies", "routes"];
+const INCLUDED_KEYS: [&str; 3] = ["agencies", "routes", "expect"];
 
 /// Builds the model; `None` when the config file has not even the shape of one. Faults may have been recorded either way.
 /// `file`: the config file as given; `root`: its tree. `parts`: it and the included ones. `parse` gives the tree of an
@@ -138,6 +141,8 @@ pub fn config<'t>(
     let mut routes = Routes::new(inherited::routes(defaults.as_ref(), top_cors, &mut sections, cx));
     sections.agencies.read(&top, &manner, cx);
     routes.read(&top, &mut sections, cx);
+    let mut expectations = Expectations::default();
+    expectations.read(&top, &mut sections, cx);
     let mut digest = Digest::new(&parts[0]);
     let mut complete = true;
     for (number, part) in parts.iter().enumerate().skip(1) {
@@ -148,6 +153,7 @@ pub fn config<'t>(
                 let Some(table) = included(&root, cx) else { continue };
                 sections.agencies.read(&table, &manner, cx);
                 routes.read(&table, &mut sections, cx);
+                expectations.read(&table, &mut sections, cx);
             }
             Parsed::LeftOut => {}
             Parsed::Faulty => complete = false,
@@ -155,6 +161,7 @@ pub fn config<'t>(
     }
     if complete {
         refuse_nothing(&top, &sections, &routes, cx);
+        expectations.refuse_unknown_routes(&mut routes, cx);
     }
     routes.resolve_agencies(&mut sections, complete, cx);
     conflict::check(&routes.list, &sections, cx);
@@ -177,6 +184,7 @@ pub fn config<'t>(
         issuers: sections.issuers.into_iter().flatten().collect(),
         agencies: sections.agencies.list.into_iter().flatten().collect(),
         routes: routes.list.into_iter().map(|read| read.route).collect(),
+        expectations: expectations.list,
         // After all that names files was read.
         sources: read.chain(std::mem::take(&mut cx.named)).collect(),
         source_dirs: Vec::new(),
@@ -201,12 +209,15 @@ fn included<'t>(root: &Field<'t>, cx: &mut Context<'_>) -> Option<Table<'t>> {
     let allowed = list(INCLUDED_KEYS);
     for key in elsewhere {
         let Some(place) = table.key_place(key) else { continue };
-        let message = match key {
-            "include" => "an included file cannot include others".to_owned(),
-            _ => format!("`{key}` cannot stand in an included file"),
-        };
         let main = cx.faults.name(0);
-        let remedy = format!("move it to `{main}`; an included file may hold {allowed}");
+        let (message, remedy) = match key {
+            "include" => ("an included file cannot include others".to_owned(), format!("name all files in `{main}`")),
+            "version" => ("`version` stands once for all files".to_owned(), format!("remove it; `{main}` has it")),
+            _ => (
+                format!("`{key}` cannot stand in an included file"),
+                format!("move it to `{main}`; an included file may hold {allowed}"),
+            ),
+        };
         cx.faults.add(codes::NOT_IN_INCLUDED, place, key.to_owned(), message, remedy);
     }
     Some(table)

@@ -40,7 +40,7 @@ pub struct Routes {
     pub list: Vec<ReadRoute>,
     /// Whether any file had the key.
     pub are_given: bool,
-    names: Names,
+    pub names: Names,
     agency_names: AHashMap<Box<str>, u32>,
     defaults: RouteDefaults,
     shared: Shared,
@@ -66,7 +66,7 @@ fn share<T: ?Sized + Eq + Hash, O: Borrow<T> + Into<Arc<T>>>(known: &mut AHashSe
 
 impl Routes {
     pub fn new(defaults: RouteDefaults) -> Routes {
-        let names = Names::new("route", codes::NAME_TWICE);
+        let names = Names::new("route", codes::UNKNOWN_ROUTE);
         let (agency_names, shared) = (AHashMap::new(), Shared::default());
         Routes { list: Vec::new(), are_given: false, names, agency_names, defaults, shared }
     }
