@@ -402,6 +402,8 @@ pub enum IdentityKind {
     None,
 }
 
+/// Hosts, methods, requirement, rewriting and CORS are shared by the routes that have them alike: a hundred thousand routes
+/// must stay small.
 #[derive(Debug)]
 pub struct Route {
     pub at: Position,
@@ -410,12 +412,12 @@ pub struct Route {
     /// Names of listeners; `None`: all.
     pub listeners: Option<Vec<Arc<str>>>,
     /// Empty: any host.
-    pub hosts: Vec<HostPattern>,
+    pub hosts: Arc<[HostPattern]>,
     pub path: PathPattern,
     /// Upper case; empty: any method. `GET` implies `HEAD`.
-    pub methods: Vec<http::Method>,
-    pub require: Require,
-    pub rewrite: Rewrite,
+    pub methods: Arc<[http::Method]>,
+    pub require: Arc<Require>,
+    pub rewrite: Arc<Rewrite>,
     /// `None`: the listener's.
     pub body_limit: Option<u64>,
     pub rate: Option<Rate>,
@@ -423,7 +425,6 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `false` for `retry: off`.
     pub retry: bool,
-    /// Shared by the routes that inherit it.
     pub cors: Option<Arc<Cors>>,
 }
 
@@ -451,7 +452,7 @@ pub enum Segment {
     Any(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Require {
     pub level: Level,
     /// Present exactly when `level` is 1 or more.
@@ -460,7 +461,7 @@ pub struct Require {
     pub max_age: Option<Duration>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rewrite {
     /// Canonical, without trailing slash.
     pub strip_prefix: Option<String>,

@@ -1,14 +1,11 @@
 //! `expect`: cases that the routes must decide as they say. Read here; `live::expect` judges them.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::route::ReadRoute;
-use super::{Context, DAY, Field, Sections, Table, codes};
+use super::route::Routes;
+use super::{Context, DAY, Field, Place, Sections, Table, codes};
 use crate::config::model::{Expectation, Expected, SupposedCaller};
-use crate::config::nearest::likely;
-use crate::config::read::shown;
 use crate::config::written::Written;
 use crate::words::{Code, Level};
 
@@ -18,28 +15,40 @@ const ERRORS: [&str; 4] =
 /// What `then.route` is called where no route is to be met.
 const NONE: &str = "none";
 
-/// The routes that a case may name.
-struct Names<'a> {
-    known: HashSet<&'a str>,
-    /// `false`: a file of them could not be read.
-    complete: bool,
+/// The cases of all files.
+#[derive(Default)]
+pub struct Expectations {
+    pub list: Vec<Expectation>,
+    /// What `then.route` names, with place and path: it may stand in a file that is read later.
+    routes: Vec<(String, Place, String)>,
 }
 
-/// `complete`: as for [`super::config`].
-pub fn all(
-    top: &Table<'_>,
-    complete: bool,
-    routes: &[ReadRoute],
+impl Expectations {
+    /// Reads those of one file.
+    pub fn read(&mut self, file: &Table<'_>, sections: &mut Sections, cx: &mut Context<'_>) {
+        let Some(field) = file.get("expect") else { return };
+        for item in field.items(cx.faults).into_iter().flatten() {
+            let case = case(&item, &mut self.routes, sections, cx);
+            self.list.extend(case);
+        }
+    }
+
+    /// To be called when all routes are known.
+    pub fn refuse_unknown_routes(&self, routes: &mut Routes, cx: &mut Context<'_>) {
+        for (name, place, path) in &self.routes {
+            if routes.names.find(name).is_none() {
+                routes.names.report_unknown(name, *place, path.clone(), cx.faults);
+            }
+        }
+    }
+}
+
+fn case(
+    field: &Field<'_>,
+    routes: &mut Vec<(String, Place, String)>,
     sections: &mut Sections,
     cx: &mut Context<'_>,
-) -> Vec<Expectation> {
-    let Some(field) = top.get("expect") else { return Vec::new() };
-    let Some(items) = field.items(cx.faults) else { return Vec::new() };
-    let names = Names { known: routes.iter().map(|read| &*read.route.name).collect(), complete };
-    items.filter_map(|item| case(&item, &names, sections, cx)).collect()
-}
-
-fn case(field: &Field<'_>, routes: &Names<'_>, sections: &mut Sections, cx: &mut Context<'_>) -> Option<Expectation> {
+) -> Option<Expectation> {
     let table = field.table(cx.faults, &KEYS)?;
     let name = table.get("name").and_then(|f| f.text(cx.faults)).map(str::to_owned);
     let remedy = "write the request: `request: GET https://api.example.ir/insurance/x`";
@@ -94,7 +103,7 @@ fn caller(table: &Table<'_>, cx: &mut Context<'_>) -> Option<Option<SupposedCall
     Some(Some(SupposedCaller { level: level?, scopes, age }))
 }
 
-fn expected(field: &Field<'_>, routes: &Names<'_>, cx: &mut Context<'_>) -> Option<Expected> {
+fn expected(field: &Field<'_>, routes: &mut Vec<(String, Place, String)>, cx: &mut Context<'_>) -> Option<Expected> {
     let table = field.table(cx.faults, &["route", "answer", "error", "code"])?;
     if ["route", "answer", "error", "code"].iter().all(|key| table.key_place(key).is_none()) {
         let remedy = "give at least one of `route`, `answer`, `error`, `code`";
@@ -105,8 +114,11 @@ fn expected(field: &Field<'_>, routes: &Names<'_>, cx: &mut Context<'_>) -> Opti
     codes_by_name.dedup();
     let errors = ERRORS.map(|error| (error, error));
     let route = table.get("route").map(|f| {
-        let name = route(&f, routes, cx)?;
-        Some((name.to_owned(), cx.position(f.place())))
+        let name = f.text(cx.faults)?.to_owned();
+        if name != NONE {
+            routes.push((name.clone(), f.place(), f.path()));
+        }
+        Some((name, cx.position(f.place())))
     });
     let answer = table.get("answer").map(|f| {
         let status = f.count(cx.faults, 200..=599)?;
@@ -125,19 +137,4 @@ fn flat<T>(read: Option<Option<T>>) -> Option<Option<T>> {
         None => Some(None),
         Some(value) => value.map(Some),
     }
-}
-
-fn route<'a>(field: &Field<'a>, routes: &Names<'_>, cx: &mut Context<'_>) -> Option<&'a str> {
-    let name = field.text(cx.faults)?;
-    if name == NONE || routes.known.contains(name) || !routes.complete {
-        return Some(name);
-    }
-    let near = likely(name, routes.known.iter().copied());
-    let name = shown(name);
-    let (message, remedy) = match near {
-        Some(near) => (format!("unknown route `{name}`, did you mean `{near}`?"), format!("write `{near}`")),
-        None => (format!("unknown route `{name}`"), "name a route of this file, or `none`".to_owned()),
-    };
-    field.fault(cx.faults, codes::UNKNOWN_ROUTE, message, remedy);
-    None
 }
