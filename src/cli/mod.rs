@@ -5,6 +5,7 @@ pub mod check;
 pub mod complete;
 pub mod demo;
 pub mod diff;
+pub mod explain;
 pub mod routes;
 pub mod run;
 pub mod schema;
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long, value_name = "CODE")]
         explain: Option<String>,
     },
+    /// Say what the gateway would do with a request, and why
+    Explain(explain::Options),
     /// Say what another configuration changes for callers, agencies and operators; the weakening first
     Diff(diff::Options),
     /// List the routes of a configuration
@@ -87,6 +90,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Run { config } => run::run(config),
         Command::Check { explain: Some(code), .. } => check::explain(code, &mut stdout()),
         Command::Check { config, format, .. } => check::check(config, *format, Clock::system().now(), &mut stdout()),
+        Command::Explain(options) => explain::explain(options, &mut stdout()),
         Command::Diff(options) => diff::run(options, Clock::system().now()),
         Command::Routes(options) => routes::run(options, Clock::system().now()),
         Command::Top(options) => top::run(options),

@@ -46,7 +46,7 @@ pub fn path(pattern: &PathPattern) -> String {
 
 /// `a.example.ir,*.example.ir`; `*` for any.
 pub fn hosts(route: &Route) -> String {
-    match route.hosts.as_slice() {
+    match &*route.hosts {
         [] => "*".to_owned(),
         some => some.iter().map(config_view::host).collect::<Vec<_>>().join(","),
     }
@@ -54,7 +54,7 @@ pub fn hosts(route: &Route) -> String {
 
 /// `GET,PUT`; `*` for any.
 pub fn methods(route: &Route) -> String {
-    match route.methods.as_slice() {
+    match &*route.methods {
         [] => "*".to_owned(),
         some => some.iter().map(http::Method::as_str).collect::<Vec<_>>().join(","),
     }

@@ -112,7 +112,7 @@ struct Asking<'p> {
 
 impl Asking<'_> {
     fn ask_all(&mut self, route: &Route, is_new: bool, patterns: &Patterns<'_>, budget: &mut u64) {
-        let hosts: Vec<_> = match route.hosts.as_slice() {
+        let hosts: Vec<_> = match &*route.hosts {
             [] => vec![None],
             some => some.iter().map(Some).collect(),
         };
