@@ -100,7 +100,7 @@ pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartErr
     let (file, last_good) = (config.file.clone(), last_good.into());
     let reloader = Reloader { file, control: control.clone(), around, last_good };
     runtime.spawn(reload::serve(Arc::new(reloader), wishes));
-    runtime.spawn(watch::serve(control.clone()));
+    runtime.spawn(watch::serve(control.clone(), watch::prints(&config)));
     let listeners = control.listeners.load().iter().map(|l| (l.name.clone(), l.address)).collect();
     Ok(Running { listeners, admin: admin_address, control, workers, log, runtime, drain })
 }
