@@ -99,7 +99,7 @@ impl Addresses {
     pub(super) fn avoid(&self, avoided: Vec<SocketAddr>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.avoided = avoided;
-        self.publish(&known);
+        self.publish(&known, false);
     }
 
     /// The outcome of a look-up. `None`: it failed, and changes nothing.
@@ -112,20 +112,22 @@ impl Addresses {
             found.truncate(MAX);
             known.all = found.into();
         }
-        self.publish(&known);
+        self.publish(&known, true);
     }
 
-    fn publish(&self, known: &Known) {
+    /// `looked_up`: a look-up has just ended.
+    fn publish(&self, known: &Known, looked_up: bool) {
         let usable: Arc<[SocketAddr]> = known.all.iter().copied().filter(|a| !known.avoided.contains(a)).collect();
         let usable = if usable.is_empty() { known.all.clone() } else { usable };
         self.current.send_if_modified(|current| {
-            if current.was_looked_up && current.usable == usable {
+            let is_first = looked_up && !current.was_looked_up;
+            if !is_first && current.usable == usable {
                 return false;
             }
             let lost = current.usable.iter().any(|address| !usable.contains(address));
             current.generation = current.generation.wrapping_add(u32::from(lost));
             current.usable = usable;
-            current.was_looked_up |= self.name.is_some();
+            current.was_looked_up |= looked_up;
             true
         });
     }
@@ -199,6 +201,8 @@ mod tests {
     #[tokio::test]
     async fn a_failed_look_up_keeps_the_last_good_set() {
         let name = Addresses::of(&"agency.example".into(), 80);
+        name.avoid(vec![]);
+        assert!(!name.current.borrow().was_looked_up, "who needs it before the first look-up waits for that");
         name.learn(None);
         assert!(usable(&name).await.is_empty(), "the first look-up has ended, without an address");
         name.learn(Some(vec![address(2), address(1), address(2)]));
