@@ -1,4 +1,5 @@
-//! What runs now, as JSON: the configuration without secrets (`/config`) and the agencies' endpoints (`/agencies`).
+//! What runs now, as JSON: the configuration without secrets (`/config`), its routes (`/routes`) and the agencies' endpoints
+//! (`/agencies`).
 
 use std::collections::HashMap;
 
@@ -6,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::control::Control;
 use crate::balance::pool::EndpointReport;
+use crate::config::Config;
 use crate::config::model::{Agency, HostPattern, Issuer, JwksSource, PathPattern, Route, Segment};
-use crate::live::Snapshot;
 
 pub fn config(control: &Control) -> Value {
     let snapshot = control.live.load();
@@ -25,7 +26,7 @@ pub fn config(control: &Control) -> Value {
         "last_reload": control.reloads.last(),
         "issuers": snapshot.issuers.iter().map(|i| issuer(&i.model)).collect::<Vec<_>>(),
         "agencies": config.agencies.iter().map(agency).collect::<Vec<_>>(),
-        "routes": config.routes.iter().map(|r| route(r, &snapshot)).collect::<Vec<_>>(),
+        "routes": config.routes.iter().map(|r| route(r, config)).collect::<Vec<_>>(),
     })
 }
 
@@ -56,25 +57,26 @@ fn agency(agency: &Agency) -> Value {
     })
 }
 
-fn route(route: &Route, snapshot: &Snapshot) -> Value {
-    let hosts: Vec<String> = route
-        .hosts
-        .iter()
-        .map(|host| match host {
-            HostPattern::Exact(name) => name.clone(),
-            HostPattern::Wildcard(rest) => format!("*.{rest}"),
-        })
-        .collect();
+/// `/routes`: every route with its place in the file.
+pub fn routes(control: &Control) -> Value {
+    let snapshot = control.live.load();
+    let config = &snapshot.config;
+    json!({"routes": config.routes.iter().map(|r| route(r, config)).collect::<Vec<_>>()})
+}
+
+/// A route as `/config`, `/routes` and `darvazeh routes` show it.
+pub fn route(route: &Route, config: &Config) -> Value {
     let (kind, segments) = match &route.path {
         PathPattern::Exact(segments) => ("path", segments),
         PathPattern::Prefix(segments) => ("prefix", segments),
     };
-    let agency = &snapshot.config.agencies[route.agency.0 as usize];
+    let agency = &config.agencies[route.agency.0 as usize];
     json!({
         "name": &*route.name,
         "agency": &*agency.name,
-        "hosts": hosts,
-        kind: written(segments),
+        "team": agency.team.as_deref(),
+        "hosts": route.hosts.iter().map(host).collect::<Vec<_>>(),
+        kind: path(segments),
         "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
         "level": route.require.level.number(),
         "scopes": route.require.scopes,
@@ -84,7 +86,16 @@ fn route(route: &Route, snapshot: &Snapshot) -> Value {
     })
 }
 
-fn written(segments: &[Segment]) -> String {
+/// A host pattern as it is written.
+pub fn host(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(name) => name.clone(),
+        HostPattern::Wildcard(rest) => format!("*.{rest}"),
+    }
+}
+
+/// A path pattern as it is written, in canonical form.
+pub fn path(segments: &[Segment]) -> String {
     let each = segments.iter().map(|segment| match segment {
         Segment::Literal(text) => format!("/{text}"),
         Segment::Any(name) => format!("/{{{name}}}"),

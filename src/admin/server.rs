@@ -44,7 +44,7 @@ pub async fn serve(socket: TcpListener, control: Arc<Control>) {
 async fn answer(request: Request<Incoming>, control: &Arc<Control>) -> Result<Response<Full<Bytes>>, Infallible> {
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
     Ok(match request.uri().path() {
-        "/livez" | "/readyz" | "/metrics" | "/config" | "/agencies" if !get => {
+        "/livez" | "/readyz" | "/metrics" | "/config" | "/agencies" | "/routes" if !get => {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
             refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             refused
@@ -55,13 +55,14 @@ async fn answer(request: Request<Incoming>, control: &Arc<Control>) -> Result<Re
         "/metrics" => exposition::answer(control).await,
         "/config" => json(&config_view::config(control)),
         "/agencies" => json(&config_view::agencies(control).await),
+        "/routes" => json(&config_view::routes(control)),
         "/reload" if *request.method() == Method::POST => reload(control).await,
         "/reload" => {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
             refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             refused
         }
-        _ => text(StatusCode::NOT_FOUND, "livez readyz metrics config agencies reload\n"),
+        _ => text(StatusCode::NOT_FOUND, "livez readyz metrics config agencies routes reload\n"),
     })
 }
 

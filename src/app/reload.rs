@@ -15,7 +15,7 @@ use crate::config::model::{ClientAuth, Listener, ServerTls};
 use crate::config::{self, Config, Fault, KeptFile, LastGood, Loaded};
 use crate::listen::listener::Settings;
 use crate::listen::{ListenerLive, Order};
-use crate::live::{Surroundings, compile, end_orphans};
+use crate::live::{Surroundings, compile, end_orphans, load_checked_with};
 use crate::tls::certs::load_server;
 use crate::tls::server::server_config;
 
@@ -88,7 +88,7 @@ impl Reloader {
 
     fn load(&self) -> Result<Loaded, Vec<Fault>> {
         let last_good = self.last_good.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        config::load_with(&self.file, self.around.clock.now(), &last_good)
+        load_checked_with(&self.file, self.around.clock.now(), &last_good)
     }
 
     fn apply(&self, loaded: Loaded) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {

@@ -12,6 +12,7 @@ use super::keys::{Issuer, Missing};
 use super::permit::{PairwiseMemo, Permit, Verified, rate_key};
 use super::token::{self, Claims, Invalid};
 use crate::clock::{Clock, UnixTime};
+use crate::config::model::Require;
 use crate::words::{Code, Level};
 
 /// What a route asks, made ready at load: the texts of challenges are formatted once.
@@ -26,6 +27,21 @@ pub struct Requirement {
     pub acr_values: String,
     /// Space-separated: all that the route requires.
     pub scope: String,
+}
+
+impl Requirement {
+    /// `issuer`: the running one that `require` names.
+    pub fn new(require: &Require, issuer: Option<Arc<Issuer>>) -> Requirement {
+        let values = issuer.as_ref().map(|issuer| issuer.model.values_reaching(require.level).join(" "));
+        Requirement {
+            level: require.level,
+            acr_values: values.unwrap_or_default(),
+            scope: require.scopes.join(" "),
+            scopes: require.scopes.clone(),
+            max_age: require.max_age,
+            issuer,
+        }
+    }
 }
 
 /// Why a caller may not pass. `description` is for the developer: it never repeats what was sent.
@@ -50,6 +66,20 @@ impl Denied {
             Denied::AuthenticationTooOld => Code::AuthenticationTooOld,
             Denied::ScopeMissing => Code::ScopeMissing,
             Denied::KeysUnavailable => Code::KeysUnavailable,
+        }
+    }
+}
+
+impl Denied {
+    /// `error` of the challenge (RFC 6750 §3.1, RFC 9470 §3). `None`: nothing was sent (BE-1), or it is not the caller's
+    /// doing.
+    pub const fn error(&self) -> Option<&'static str> {
+        match self {
+            Denied::TokenMissing | Denied::KeysUnavailable => None,
+            Denied::CredentialsMalformed { .. } => Some("invalid_request"),
+            Denied::TokenInvalid { .. } => Some("invalid_token"),
+            Denied::LevelTooLow { .. } | Denied::AuthenticationTooOld => Some("insufficient_user_authentication"),
+            Denied::ScopeMissing => Some("insufficient_scope"),
         }
     }
 }

@@ -79,6 +79,19 @@ impl Signer {
             None => load_or_make(&state_dir.join("assertion.key"), new_key, read_key)?,
         };
         let pairwise = load_or_make(&state_dir.join("pairwise.key"), new_secret, Pairwise::read)?;
+        Signer::of(settings, key, pairwise)
+    }
+
+    /// With secrets of its own that nobody keeps. What it signs is good for nothing but to be looked at: for `explain`,
+    /// which must neither need nor touch the real ones.
+    pub fn ephemeral(settings: &AssertionSettings) -> Result<Signer, String> {
+        let no_use = || "secrets that were made just now cannot be used".to_owned();
+        let key = parse_key(new_key()?.as_bytes()).ok_or_else(no_use)?;
+        let pairwise = Pairwise::parse(new_secret()?.as_bytes()).ok_or_else(no_use)?;
+        Signer::of(settings, key, pairwise)
+    }
+
+    fn of(settings: &AssertionSettings, key: EcdsaKeyPair, pairwise: Pairwise) -> Result<Signer, String> {
         let (kid, jwks) = public_jwk(&key)?;
         let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256","typ":"JWT","kid":"{kid}"}}"#)) + ".";
         let lifetime = i64::try_from(settings.lifetime.as_secs()).unwrap_or(MAX_LIFETIME).clamp(1, MAX_LIFETIME);
@@ -144,21 +157,24 @@ impl Pairwise {
         text.into()
     }
 
-    /// One line: `VERSION.BASE64URL`.
     fn read(path: &Path) -> Result<Pairwise, String> {
-        let malformed = || format!("{}: not a pairwise secret (VERSION.BASE64URL of 32 bytes)", path.display());
         let bytes = private_file::read_bounded(path, 1024).map_err(|e| format!("{}: {e}", path.display()))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
-        let (version, secret) = text.trim_end().split_once('.').ok_or_else(malformed)?;
-        let secret = URL_SAFE_NO_PAD.decode(secret).map_err(|_| malformed())?;
+        let malformed = || format!("{}: not a pairwise secret (VERSION.BASE64URL of 32 bytes)", path.display());
+        Pairwise::parse(&bytes).ok_or_else(malformed)
+    }
+
+    /// One line: `VERSION.BASE64URL`.
+    fn parse(bytes: &[u8]) -> Option<Pairwise> {
+        let (version, secret) = std::str::from_utf8(bytes).ok()?.trim_end().split_once('.')?;
+        let secret = URL_SAFE_NO_PAD.decode(secret).ok()?;
         let plain = version.bytes().all(|b| b.is_ascii_alphanumeric());
         if secret.len() != SECRET_LEN || version.is_empty() || !plain {
-            return Err(malformed());
+            return None;
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
         let mut mark = [0; 8];
         mark.copy_from_slice(&hmac::sign(&key, b"mark").as_ref()[..8]);
-        Ok(Pairwise { version: version.to_owned(), key, mark: u64::from_ne_bytes(mark) })
+        Some(Pairwise { version: version.to_owned(), key, mark: u64::from_ne_bytes(mark) })
     }
 }
 

@@ -31,16 +31,29 @@ pub(super) fn judge(
     skew: Duration,
     now: UnixTime,
 ) -> Result<(), Denied> {
-    if verified.level < requirement.level {
-        return Err(Denied::LevelTooLow { has: verified.level, needs: requirement.level });
+    judge_level(requirement, verified.level)?;
+    judge_age(requirement, verified.auth_time, skew, now)?;
+    judge_scopes(requirement, &verified.scopes)
+}
+
+pub(super) fn judge_level(requirement: &Requirement, has: Level) -> Result<(), Denied> {
+    if has < requirement.level { Err(Denied::LevelTooLow { has, needs: requirement.level }) } else { Ok(()) }
+}
+
+pub(super) fn judge_age(
+    requirement: &Requirement,
+    auth_time: Option<UnixTime>,
+    skew: Duration,
+    now: UnixTime,
+) -> Result<(), Denied> {
+    match requirement.max_age {
+        Some(max_age) if !is_fresh(auth_time, max_age, skew, now) => Err(Denied::AuthenticationTooOld),
+        _ => Ok(()),
     }
-    if let Some(max_age) = requirement.max_age
-        && !is_fresh(verified.auth_time, max_age, skew, now)
-    {
-        return Err(Denied::AuthenticationTooOld);
-    }
-    let has = |scope: &String| verified.scopes.contains(scope);
-    if requirement.scopes.iter().all(has) { Ok(()) } else { Err(Denied::ScopeMissing) }
+}
+
+pub(super) fn judge_scopes(requirement: &Requirement, has: &[String]) -> Result<(), Denied> {
+    if requirement.scopes.iter().all(|scope| has.contains(scope)) { Ok(()) } else { Err(Denied::ScopeMissing) }
 }
 
 /// AS-7: by `auth_time` alone, because a refreshed token has a new `iat` but no new authentication.

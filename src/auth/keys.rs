@@ -7,11 +7,12 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 
-use super::demand::Demand;
+use super::demand::{Allowance, Demand};
 use super::jwk::{Key, KeySet, Lookup};
 use super::refresh::{Pace, Refresher};
 use crate::clock::{Clock, UnixTime};
@@ -107,6 +108,13 @@ impl Issuer {
         Issuer::start_at_pace(model, state_dir, control, clock, Pace::DEFAULT)
     }
 
+    /// With the keys that can be had without a network: those of the file, or those that an earlier run kept. Nothing is
+    /// ever fetched, and no key is waited for: for `explain`.
+    pub fn offline(model: Arc<model::Issuer>, state_dir: &Path, clock: &Clock) -> Arc<Issuer> {
+        let demand = Allowance { wait: Duration::ZERO, ..Allowance::DEFAULT };
+        Issuer::loaded(model, state_dir, clock, Pace { demand, ..Pace::DEFAULT }).0
+    }
+
     pub(super) fn start_at_pace(
         model: Arc<model::Issuer>,
         state_dir: &Path,
@@ -114,6 +122,12 @@ impl Issuer {
         clock: &Clock,
         pace: Pace,
     ) -> Arc<Issuer> {
+        let (issuer, refresher) = Issuer::loaded(model, state_dir, clock, pace);
+        control.spawn(refresher.run(Arc::downgrade(&issuer)));
+        issuer
+    }
+
+    fn loaded(model: Arc<model::Issuer>, state_dir: &Path, clock: &Clock, pace: Pace) -> (Arc<Issuer>, Refresher) {
         let issuer = Arc::new(Issuer {
             iss: Arc::from(model.issuer.as_str()),
             model,
@@ -125,8 +139,7 @@ impl Issuer {
         });
         let mut refresher = Refresher::new(&issuer, state_dir, clock.clone(), pace);
         refresher.load(&issuer);
-        control.spawn(refresher.run(Arc::downgrade(&issuer)));
-        issuer
+        (issuer, refresher)
     }
 
     /// True once usable keys were ever obtained (`/readyz`).

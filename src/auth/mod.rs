@@ -6,6 +6,7 @@
 //!   ├───── token        text -> header and claims (json: every member once)
 //!   ├───── keys         kid -> key: demand, refresh, kept   (jwk: JWK Set -> keys)
 //!   └───── assurance    claims -> level; level, age and scopes against the route
+//! walk                  the same checks one by one, for `explain`       suppose     a caller who is only supposed
 //! permit                the proof that is handed on            assertion   what agencies are told
 //! ```
 
@@ -22,7 +23,9 @@ pub mod keys;
 pub mod permit;
 mod private_file;
 mod refresh;
+pub mod suppose;
 pub mod token;
+pub mod walk;
 
 pub use admit::{Denied, Requirement, admit};
 pub use cache::TokenCache;

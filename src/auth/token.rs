@@ -38,47 +38,81 @@ pub(super) struct Claims(Map<String, Value>);
 
 /// Takes a token apart. Refuses by shape, base64, JSON and header (AT-1, AT-5, AT-7, JB-2, JB-3, JB-4, JB-7).
 pub(super) fn read<'a>(token: &'a str, issuer: &model::Issuer) -> Result<Unproved<'a>, Invalid> {
-    if token.len() > MAX_TOKEN {
-        return Err(Invalid("the token is too large"));
-    }
-    let mut parts = token.split('.');
-    let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Invalid("the token is not a signed JWT of three parts"));
-    };
-    let (algorithm, kid) = judge_header(&object(header)?, issuer)?;
-    let signed = &token[..header.len() + 1 + payload.len()];
-    Ok(Unproved { algorithm, kid, signed, signature: decode(signature)?, claims: Claims(object(payload)?) })
+    let parts = Parts::of(token)?;
+    let header = object(parts.header)?;
+    judge_extensions(&header)?;
+    let algorithm = algorithm(&header, issuer)?;
+    judge_type(&header, issuer)?;
+    let kid = key_id(&header)?;
+    Ok(Unproved { algorithm, kid, signed: parts.signed, signature: decode(parts.signature)?, claims: parts.claims()? })
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, Invalid> {
+/// A token's text by its dots.
+pub(super) struct Parts<'a> {
+    pub header: &'a str,
+    payload: &'a str,
+    pub signature: &'a str,
+    /// Header and payload with their dot.
+    pub signed: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn of(token: &'a str) -> Result<Parts<'a>, Invalid> {
+        if token.len() > MAX_TOKEN {
+            return Err(Invalid("the token is too large"));
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Invalid("the token is not a signed JWT of three parts"));
+        };
+        Ok(Parts { header, payload, signature, signed: &token[..header.len() + 1 + payload.len()] })
+    }
+
+    pub(super) fn claims(&self) -> Result<Claims, Invalid> {
+        object(self.payload).map(Claims)
+    }
+}
+
+pub(super) fn decode(part: &str) -> Result<Vec<u8>, Invalid> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Invalid("a part of the token is not base64url without padding"))
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, Invalid> {
+/// A part that is a JSON object.
+pub(super) fn object(part: &str) -> Result<Map<String, Value>, Invalid> {
     json::object(&decode(part)?)
         .map_err(|_| Invalid("a part of the token is not a JSON object in which every member stands once"))
 }
 
-/// `jwk`, `jku`, `x5u` and `x5c` are not even looked at: a token never brings its own key (JB-3).
-fn judge_header(header: &Map<String, Value>, issuer: &model::Issuer) -> Result<(Algorithm, Option<String>), Invalid> {
+/// What must be understood and is not (RFC 7515 §4.1.11). `jwk`, `jku`, `x5u` and `x5c` are not even looked at: a token
+/// never brings its own key (JB-3).
+pub(super) fn judge_extensions(header: &Map<String, Value>) -> Result<(), Invalid> {
     if ["crit", "zip", "b64", "enc"].iter().any(|name| header.contains_key(*name)) {
         return Err(Invalid("the token's header asks for an extension that is not supported"));
     }
+    Ok(())
+}
+
+pub(super) fn algorithm(header: &Map<String, Value>, issuer: &model::Issuer) -> Result<Algorithm, Invalid> {
     let named = header.get("alg").and_then(Value::as_str);
     let algorithm = issuer.algorithms.iter().find(|a| Some(a.as_str()) == named);
-    let algorithm = *algorithm.ok_or(Invalid("the token's algorithm is not allowed"))?;
+    algorithm.copied().ok_or(Invalid("the token's algorithm is not allowed"))
+}
+
+pub(super) fn judge_type(header: &Map<String, Value>, issuer: &model::Issuer) -> Result<(), Invalid> {
     let fits = match header.get("typ") {
         None => is_accepted("jwt", issuer),
         Some(Value::String(typ)) => is_accepted(&media_subtype(typ), issuer),
         Some(_) => false,
     };
-    if !fits {
-        return Err(Invalid("the token's type is not that of an access token"));
-    }
+    if fits { Ok(()) } else { Err(Invalid("the token's type is not that of an access token")) }
+}
+
+pub(super) fn key_id(header: &Map<String, Value>) -> Result<Option<String>, Invalid> {
     match header.get("kid") {
-        None => Ok((algorithm, None)),
-        Some(Value::String(kid)) if kid.len() <= MAX_ID => Ok((algorithm, Some(kid.clone()))),
+        None => Ok(None),
+        Some(Value::String(kid)) if kid.len() <= MAX_ID => Ok(Some(kid.clone())),
         Some(_) => Err(Invalid("the token's key id is not a short string")),
     }
 }
@@ -93,43 +127,63 @@ fn is_accepted(typ: &str, issuer: &model::Issuer) -> bool {
     issuer.token_types.iter().any(|accepted| accepted == typ)
 }
 
-impl Claims {
-    /// Every check that needs no key and does not depend on the route (AT-2 as the contract has it, AT-3, AT-4, AT-6, AT-8).
-    pub(super) fn judge(&self, issuer: &model::Issuer, now: UnixTime) -> Result<(), Invalid> {
-        let skew = i64::try_from(issuer.clock_skew.as_secs()).unwrap_or(0);
-        if self.text("iss") != Some(issuer.issuer.as_str()) {
-            return Err(Invalid("the token is from another issuer"));
-        }
-        if !self.is_for(&issuer.audiences)? {
-            return Err(Invalid("the token is for another audience"));
-        }
-        if self.exp()? <= now.saturating_sub(skew) {
-            return Err(Invalid("the token has expired"));
-        }
-        let latest = now.saturating_add(skew);
-        if self.date("nbf")?.is_some_and(|nbf| nbf > latest) {
-            return Err(Invalid("the token is not valid yet"));
-        }
-        if self.date("iat")?.is_some_and(|iat| iat > latest) || self.auth_time().is_some_and(|at| at > latest) {
-            return Err(Invalid("the token is from the future"));
-        }
-        self.judge_kind()
-    }
+/// One check of the claims at a time.
+type ClaimCheck = fn(&Claims, &model::Issuer, UnixTime) -> Result<(), Invalid>;
 
-    /// What is signed by the right party for the right audience, and yet is not a citizen's access token.
-    fn judge_kind(&self) -> Result<(), Invalid> {
-        let subject = self.subject()?;
-        if self.0.contains_key("nonce") {
-            return Err(Invalid("an ID token is not an access token"));
+/// Every check that needs no key and does not depend on the route, in its order, with the claim it looks at: AT-2 as the
+/// contract has it, AT-3, AT-4, AT-6, AT-8. [`Claims::judge`] ends at the first that fails; `walk` shows them all.
+pub(super) const CLAIM_CHECKS: [(&str, ClaimCheck); 9] = [
+    ("iss", |claims, issuer, _| match claims.text("iss") == Some(issuer.issuer.as_str()) {
+        true => Ok(()),
+        false => Err(Invalid("the token is from another issuer")),
+    }),
+    ("aud", |claims, issuer, _| match claims.is_for(&issuer.audiences)? {
+        true => Ok(()),
+        false => Err(Invalid("the token is for another audience")),
+    }),
+    ("exp", |claims, issuer, now| match claims.exp()? <= now.saturating_sub(skew(issuer)) {
+        true => Err(Invalid("the token has expired")),
+        false => Ok(()),
+    }),
+    ("nbf", |claims, issuer, now| match claims.date("nbf")? {
+        Some(nbf) if nbf > now.saturating_add(skew(issuer)) => Err(Invalid("the token is not valid yet")),
+        _ => Ok(()),
+    }),
+    ("iat", |claims, issuer, now| {
+        let latest = now.saturating_add(skew(issuer));
+        match claims.date("iat")?.into_iter().chain(claims.auth_time()).any(|at| at > latest) {
+            true => Err(Invalid("the token is from the future")),
+            false => Ok(()),
         }
-        if [self.text("client_id"), self.text("azp")].contains(&Some(subject)) {
-            return Err(Invalid("the token stands for a client, not for a person"));
+    }),
+    ("sub", |claims, _, _| claims.subject().map(|_| ())),
+    ("nonce", |claims, _, _| match claims.0.contains_key("nonce") {
+        true => Err(Invalid("an ID token is not an access token")),
+        false => Ok(()),
+    }),
+    ("client_id", |claims, _, _| {
+        let subject = claims.subject()?;
+        match [claims.text("client_id"), claims.text("azp")].contains(&Some(subject)) {
+            true => Err(Invalid("the token stands for a client, not for a person")),
+            false => Ok(()),
         }
-        match self.0.get("jti") {
-            None => Ok(()),
-            Some(Value::String(jti)) if jti.len() <= MAX_ID => Ok(()),
-            Some(_) => Err(Invalid("the token's id is not a short string")),
-        }
+    }),
+    ("jti", |claims, _, _| match claims.0.get("jti") {
+        None => Ok(()),
+        Some(Value::String(jti)) if jti.len() <= MAX_ID => Ok(()),
+        Some(_) => Err(Invalid("the token's id is not a short string")),
+    }),
+];
+
+fn skew(issuer: &model::Issuer) -> i64 {
+    i64::try_from(issuer.clock_skew.as_secs()).unwrap_or(0)
+}
+
+impl Claims {
+    /// The first of [`CLAIM_CHECKS`] that fails: what is signed by the right party for the right audience may still not be
+    /// a citizen's access token.
+    pub(super) fn judge(&self, issuer: &model::Issuer, now: UnixTime) -> Result<(), Invalid> {
+        CLAIM_CHECKS.iter().try_for_each(|(_, check)| check(self, issuer, now))
     }
 
     fn is_for(&self, audiences: &[String]) -> Result<bool, Invalid> {

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::clock::UnixTime;
 use crate::config::{self, Config, Fault, Severity};
+use crate::live;
 use snippet::Source;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -26,15 +27,26 @@ pub enum Format {
 /// Checks the file at `now` and writes what is found. Exit code: 0 when `run` would start (warnings do not count), 1 when not
 /// or when `out` is gone.
 pub fn check(file: &Path, format: Format, now: UnixTime, out: &mut dyn Write) -> ExitCode {
-    let (config, faults) = match config::load(file, now) {
+    let (config, faults) = match live::load_checked(file, now) {
         Ok(loaded) => (Some(loaded.config), loaded.warnings),
         Err(faults) => (None, faults),
     };
-    let written = match format {
-        Format::Json => json(&faults, out),
-        Format::Human => human(file, config.as_ref(), &faults, out),
-    };
+    let written = list(file, config.as_ref(), &faults, format, out);
     if config.is_some() && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes what was found in `file`; `config`: when it is good.
+pub fn list(
+    file: &Path,
+    config: Option<&Config>,
+    faults: &[Fault],
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match format {
+        Format::Json => json(faults, out),
+        Format::Human => human(file, config, faults, out),
+    }
 }
 
 /// Writes the section of `docs/faults.md` about a code. Exit code: 1 when there is no such code.

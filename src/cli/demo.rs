@@ -98,7 +98,7 @@ struct Gateway {
 
 /// Starts what `darvazeh run --config FILE` would, in this process.
 fn start_gateway(file: &Path) -> Result<Gateway, String> {
-    let loaded = crate::config::load(file, Clock::system().now()).map_err(|faults| {
+    let loaded = crate::live::load_checked(file, Clock::system().now()).map_err(|faults| {
         let mut text = Vec::new();
         super::check::print(&faults, &mut text);
         String::from_utf8_lossy(&text).into_owned()

@@ -2,15 +2,21 @@
 
 pub mod certs;
 pub mod check;
+pub mod complete;
 pub mod demo;
+pub mod diff;
+pub mod explain;
+pub mod routes;
 pub mod run;
 pub mod schema;
+pub mod top;
+mod written;
 
 use std::io::stdout;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
 
@@ -42,6 +48,14 @@ enum Command {
         #[arg(long, value_name = "CODE")]
         explain: Option<String>,
     },
+    /// Say what the gateway would do with a request, and why
+    Explain(explain::Options),
+    /// Say what another configuration changes for callers, agencies and operators; the weakening first
+    Diff(diff::Options),
+    /// List the routes of a configuration
+    Routes(routes::Options),
+    /// Watch a running gateway over its admin listener
+    Top(top::Options),
     /// Print the JSON Schema of routes.yaml
     Schema,
     /// Everything on loopback, nothing to prepare: prints requests to try
@@ -50,6 +64,17 @@ enum Command {
     Certs {
         #[command(subcommand)]
         command: CertsCommand,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Directory for the pages; made if it is not there
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
 }
 
@@ -65,8 +90,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Run { config } => run::run(config),
         Command::Check { explain: Some(code), .. } => check::explain(code, &mut stdout()),
         Command::Check { config, format, .. } => check::check(config, *format, Clock::system().now(), &mut stdout()),
+        Command::Explain(options) => explain::explain(options, &mut stdout()),
+        Command::Diff(options) => diff::run(options, Clock::system().now()),
+        Command::Routes(options) => routes::run(options, Clock::system().now()),
+        Command::Top(options) => top::run(options),
         Command::Schema => schema::schema(&mut stdout()),
         Command::Demo(options) => demo::run(options),
         Command::Certs { command: CertsCommand::Dev(options) } => certs::run(options),
+        Command::Completions { shell } => complete::completions(Arguments::command(), *shell, &mut stdout()),
+        Command::Man { out } => complete::man(Arguments::command(), out),
     }
 }

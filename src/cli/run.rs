@@ -8,14 +8,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::check;
 use crate::app::{self, Running};
 use crate::clock::Clock;
-use crate::config;
+use crate::live;
 
 /// Overrides `workers:` of the file.
 const WORKERS: &str = "DARVAZEH_WORKERS";
 
 /// Exit code 0 after the drain, 1 when the gateway could not start.
 pub fn run(file: &Path) -> ExitCode {
-    let loaded = match config::load(file, Clock::system().now()) {
+    let loaded = match live::load_checked(file, Clock::system().now()) {
         Ok(loaded) => loaded,
         Err(faults) => {
             check::print(&faults, &mut std::io::stderr());

@@ -78,6 +78,10 @@ codes! {
     BAD_SCOPE = "E0516";
     // Good on paper, but it cannot be put in force.
     CANNOT_START = "E0601";
+    // Expectations.
+    EXPECTATION_BROKEN = "E0701";
+    BAD_REQUEST = "E0702";
+    UNKNOWN_ROUTE = "E0703";
     // Legal, but suspicious.
     EXPIRES_SOON = "W0001";
     UNUSED_AGENCY = "W0002";

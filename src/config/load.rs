@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::check::{self, Part};
+use super::check::{self, Parsed, Part};
 use super::codes;
 use super::fault::Fault;
 use super::include::{self, Include};
@@ -79,10 +79,9 @@ pub fn load_with(file: &Path, now: UnixTime, last_good: &LastGood) -> Result<Loa
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let main = File { name, path, place: Place::default(), text: Ok(text.clone()) };
     let files = read_included(file, main, &include, &mut budget, &mut faults);
-    let mut trees = vec![Tree::Parsed(root)];
-    trees.extend((1..files.len()).map(|number| Tree::of(&files[number], number, &mut budget)));
     let keep = last_good.0.as_ref().filter(|_| include.keep_last_good);
-    let (config, found, kept) = Attempts { file, now, files: &files, found: faults, keep }.run(trees, &mut budget)?;
+    let attempts = Attempts { file, now, root: &root, nodes: budget.nodes, files: &files, found: faults, keep };
+    let (config, found, kept) = attempts.run()?;
     let config = Config { source_dirs: include.directories, ..config };
     let last_good = good_texts(&files, &kept);
     Ok(Loaded { config, warnings: found, kept: kept.into_values().map(|(_, kept)| kept).collect(), last_good })
@@ -124,30 +123,6 @@ fn read_included(file: &Path, main: File, include: &Include, budget: &mut Budget
     files
 }
 
-/// The version of a file that is judged.
-enum Tree<'t> {
-    Parsed(Node<'t>),
-    Unread,
-    Unreadable(Unreadable),
-    LeftOut,
-}
-
-impl<'t> Tree<'t> {
-    fn of(file: &'t File, number: usize, budget: &mut Budget) -> Tree<'t> {
-        match &file.text {
-            Ok(text) => Tree::parse(text, number, budget),
-            Err(_) => Tree::Unread,
-        }
-    }
-
-    fn parse(text: &'t str, number: usize, budget: &mut Budget) -> Tree<'t> {
-        match raw::parse(text, number_of(number), &mut budget.nodes) {
-            Ok(root) => Tree::Parsed(root),
-            Err(unreadable) => Tree::Unreadable(unreadable),
-        }
-    }
-}
-
 fn number_of(file: usize) -> u16 {
     u16::try_from(file).expect("`include` bounds the number of files")
 }
@@ -159,6 +134,9 @@ struct Attempts<'t> {
     /// As given.
     file: &'t Path,
     now: UnixTime,
+    /// The config file's tree, and how many values it took.
+    root: &'t Node<'t>,
+    nodes: u64,
     files: &'t [File],
     /// Of `include` itself.
     found: Faults,
@@ -170,11 +148,11 @@ struct Attempts<'t> {
 const MAX_ROUNDS: usize = 10;
 
 impl<'t> Attempts<'t> {
-    fn run(self, mut trees: Vec<Tree<'t>>, budget: &mut Budget) -> Result<(Config, Vec<Fault>, Kept), Vec<Fault>> {
+    fn run(self) -> Result<(Config, Vec<Fault>, Kept), Vec<Fault>> {
         let mut kept = Kept::new();
         let mut on_disk: Option<Vec<Fault>> = None;
         for _ in 0..MAX_ROUNDS {
-            let (config, faults) = self.judge(&trees, &kept);
+            let (config, faults) = self.judge(&kept);
             match config {
                 Some(config) if !faults.any_errors() => {
                     // Warnings of a version that is not on disk would point at the wrong lines.
@@ -187,10 +165,6 @@ impl<'t> Attempts<'t> {
             for number in &blamed {
                 let file = &self.files[usize::from(*number)];
                 let good = self.keep.and_then(|texts| texts.get(&file.path));
-                trees[usize::from(*number)] = match good {
-                    Some(text) => Tree::parse(text, usize::from(*number), budget),
-                    None => Tree::LeftOut,
-                };
                 let name = faults.name(*number).to_string();
                 let report = KeptFile { file: name, in_use: good.is_some(), faults: faults.touching(*number) };
                 kept.insert(*number, (good.cloned(), report));
@@ -203,32 +177,36 @@ impl<'t> Attempts<'t> {
         Err(on_disk.unwrap_or_default())
     }
 
-    fn judge(&self, trees: &[Tree<'t>], kept: &Kept) -> (Option<Config>, Faults) {
+    fn judge(&self, kept: &Kept) -> (Option<Config>, Faults) {
         let mut faults = self.found.clone();
-        let mut complete = true;
-        let mut parts = Vec::with_capacity(trees.len());
-        for (number, (file, tree)) in self.files.iter().zip(trees).enumerate() {
-            let number = number_of(number);
-            let on_disk = file.text.as_deref().unwrap_or_default();
-            let text = kept.get(&number).map_or(on_disk, |(good, _)| good.as_deref().unwrap_or_default());
-            let root = match tree {
-                Tree::Parsed(root) => Some(root),
-                Tree::LeftOut => None,
-                Tree::Unread => {
-                    let unread = file.text.as_ref().expect_err("it was not read");
-                    report_unread(unread, number, &mut faults).see(file.place, "included here");
-                    complete = false;
-                    None
-                }
-                Tree::Unreadable(unreadable) => {
-                    report_unreadable(unreadable.clone(), &mut faults);
-                    complete = false;
-                    None
+        let text = |number: usize| match kept.get(&number_of(number)) {
+            Some((good, _)) => good.as_deref().ok_or(None),
+            None => self.files[number].text.as_deref().map_err(Some),
+        };
+        let part = |(number, file): (usize, &'t File)| Part {
+            path: &file.path,
+            name: &file.name,
+            text: text(number).unwrap_or_default(),
+        };
+        let parts: Vec<Part<'_>> = self.files.iter().enumerate().map(part).collect();
+        let mut nodes = self.nodes;
+        let parse = |number: u16, faults: &mut Faults| {
+            let unreadable = match text(usize::from(number)) {
+                Ok(text) => match raw::parse(text, number, &mut nodes) {
+                    Ok(root) => return Parsed::Tree(root),
+                    Err(unreadable) => unreadable,
+                },
+                Err(None) => return Parsed::LeftOut,
+                Err(Some(unread)) => {
+                    let place = self.files[usize::from(number)].place;
+                    report_unread(unread, number, faults).see(place, "included here");
+                    return Parsed::Faulty;
                 }
             };
-            parts.push(Part { path: &file.path, name: &file.name, text, root });
-        }
-        (check::config(self.file, &parts, complete, self.now, &mut faults), faults)
+            report_unreadable(unreadable, faults);
+            Parsed::Faulty
+        };
+        (check::config(self.file, self.root, &parts, parse, self.now, &mut faults), faults)
     }
 
     /// The included files to do without: one that an error stands in, if it changed since it was good, else the one that the

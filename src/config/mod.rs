@@ -20,6 +20,7 @@ mod report;
 mod secret_ref;
 mod source;
 pub mod units;
+pub mod written;
 
 pub use fault::{Fault, Severity};
 pub use load::{KeptFile, LastGood, Loaded, load, load_with};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::written::Written;
 use crate::secret::Secret;
 use crate::tls::certs::{Identity, LoadedCertificate};
 use crate::words::{AgencyId, IssuerId, Level};
@@ -41,6 +42,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     pub agencies: Vec<Agency>,
     pub routes: Vec<Route>,
+    /// What the routes must decide; `live::expect` holds them to it.
+    pub expectations: Vec<Expectation>,
 }
 
 /// Where a thing stands in the file: 1-based, for faults, `/routes` and `diff`.
@@ -419,6 +422,8 @@ pub enum IdentityKind {
     None,
 }
 
+/// Hosts, methods, requirement, rewriting and CORS are shared by the routes that have them alike: a hundred thousand routes
+/// must stay small.
 #[derive(Debug)]
 pub struct Route {
     pub at: Position,
@@ -427,12 +432,12 @@ pub struct Route {
     /// Names of listeners; `None`: all.
     pub listeners: Option<Vec<Arc<str>>>,
     /// Empty: any host.
-    pub hosts: Vec<HostPattern>,
+    pub hosts: Arc<[HostPattern]>,
     pub path: PathPattern,
     /// Upper case; empty: any method. `GET` implies `HEAD`.
-    pub methods: Vec<http::Method>,
-    pub require: Require,
-    pub rewrite: Rewrite,
+    pub methods: Arc<[http::Method]>,
+    pub require: Arc<Require>,
+    pub rewrite: Arc<Rewrite>,
     /// `None`: the listener's.
     pub body_limit: Option<u64>,
     pub rate: Option<Rate>,
@@ -440,7 +445,6 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `false` for `retry: off`.
     pub retry: bool,
-    /// Shared by the routes that inherit it.
     pub cors: Option<Arc<Cors>>,
 }
 
@@ -468,7 +472,7 @@ pub enum Segment {
     Any(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Require {
     pub level: Level,
     /// Present exactly when `level` is 1 or more.
@@ -477,7 +481,7 @@ pub struct Require {
     pub max_age: Option<Duration>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rewrite {
     /// Canonical, without trailing slash.
     pub strip_prefix: Option<String>,
@@ -497,6 +501,42 @@ pub enum RateBy {
     Client,
     Address,
     Route,
+}
+
+/// A case of `expect`: a request, who asks, and what is to happen.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    pub at: Position,
+    /// The YAML path: `expect[3]`.
+    pub path: String,
+    pub name: Option<String>,
+    pub request: Written,
+    /// `None`: the listener that fits the URL best.
+    pub listener: Option<Arc<str>>,
+    /// `None`: nobody, without a token.
+    pub caller: Option<SupposedCaller>,
+    pub then: Expected,
+}
+
+/// Somebody with a valid token of the route's issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupposedCaller {
+    pub level: Level,
+    pub scopes: Vec<String>,
+    /// How long ago they authenticated.
+    pub age: Duration,
+}
+
+/// Each member with its place; at least one is there.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// `None` inside: no route.
+    pub route: Option<(Option<String>, Position)>,
+    /// The status; 200 means "forwarded".
+    pub answer: Option<(u16, Position)>,
+    /// `error` of the challenge.
+    pub error: Option<(&'static str, Position)>,
+    pub code: Option<(&'static str, Position)>,
 }
 
 /// Who else's pages may read the answers (Fetch standard, section 3.2).

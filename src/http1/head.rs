@@ -9,6 +9,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
+use crate::words::Code;
+
 /// Bounds of a head. Bytes and counts.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
@@ -29,6 +31,18 @@ pub enum HeadFault {
     UriTooLong,
     Version,
     Expectation,
+}
+
+impl HeadFault {
+    pub const fn code(self) -> Code {
+        match self {
+            HeadFault::Malformed(_) => Code::RequestMalformed,
+            HeadFault::TooLarge => Code::HeadersTooLarge,
+            HeadFault::UriTooLong => Code::UriTooLong,
+            HeadFault::Version => Code::VersionUnsupported,
+            HeadFault::Expectation => Code::ExpectationFailed,
+        }
+    }
 }
 
 /// How the end of a body is known (RFC 9112 §6.3).
@@ -148,7 +162,7 @@ fn names_another_version(head: &[u8]) -> bool {
     let line = &head[..memchr::memchr(b'\r', head).unwrap_or(0)];
     let version = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
     matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+        if major.is_ascii_digit() && minor.is_ascii_digit() && !matches!((major, minor), (b'1', b'0' | b'1')))
 }
 
 fn with_header_slots<'h, T>(count: usize, parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'h>>]) -> T) -> T {

@@ -11,11 +11,12 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Version};
+use http_body::{Frame, SizeHint};
 use tokio::io::AsyncWrite;
 
 use self::answer::{Ending, Request, write_answer, write_interim};
@@ -129,8 +130,8 @@ async fn read_head(connection: &RefCell<Connection>, settings: &Settings, dog: &
 }
 
 /// The request as the service sees it. A small body that is here already is handed over whole, and can be sent again.
-fn inbound(connection: &Rc<RefCell<Connection>>, head: RequestHead) -> Result<Inbound, HeadFault> {
-    let target = target(&head.method, head.target)?;
+fn inbound(connection: &Rc<RefCell<Connection>>, mut head: RequestHead) -> Result<Inbound, HeadFault> {
+    let target = target(&head.method, std::mem::take(&mut head.target))?;
     let mut guarded = connection.borrow_mut();
     let state = &mut *guarded;
     state.begin(BodyState::of(head.framing), head.expect_continue);
@@ -145,7 +146,39 @@ fn inbound(connection: &Rc<RefCell<Connection>>, head: RequestHead) -> Result<In
             Body::stream(RequestBody::new(connection.clone()))
         }
     };
-    Ok(Inbound {
+    Ok(assembled(head, target, body))
+}
+
+/// The request of a head that came by no connection: what `explain` judges. Its body has the announced length, and nothing
+/// ever comes of it.
+pub fn imagined(mut head: RequestHead) -> Result<Inbound, HeadFault> {
+    let target = target(&head.method, std::mem::take(&mut head.target))?;
+    let body = match head.framing {
+        Framing::Empty | Framing::UntilClose => Body::Empty,
+        Framing::Length(length) => Body::stream(Imagined(SizeHint::with_exact(length))),
+        Framing::Chunked => Body::stream(Imagined(SizeHint::default())),
+    };
+    Ok(assembled(head, target, body))
+}
+
+/// A body that is only announced.
+struct Imagined(SizeHint);
+
+impl http_body::Body for Imagined {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(Some(Err(BodyError::ClientGone)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0
+    }
+}
+
+fn assembled(head: RequestHead, target: Target, body: Body) -> Inbound {
+    Inbound {
         method: head.method,
         target,
         version: head.version,
@@ -153,7 +186,7 @@ fn inbound(connection: &Rc<RefCell<Connection>>, head: RequestHead) -> Result<In
         body,
         interim: if head.version == Version::HTTP_11 { Interim::queue() } else { Interim::none() },
         upgrade: if head.upgrade { Upgrade::Http1 } else { Upgrade::No },
-    })
+    }
 }
 
 /// RFC 9112 §3.2: the four forms of a request target.

@@ -14,7 +14,7 @@ use super::{client_addr, path, spoof};
 use crate::body::Body;
 use crate::chance;
 use crate::message::{Inbound, Interim, Target, Upgrade};
-use crate::words::{ConnInfo, RequestId};
+use crate::words::{Code, ConnInfo, RequestId};
 
 #[derive(Debug)]
 pub struct Arrived {
@@ -50,6 +50,18 @@ pub enum Rejected {
     MethodNotAllowed,
     /// An `Expect` that is not `100-continue`.
     Expectation,
+}
+
+impl Rejected {
+    pub const fn code(self) -> Code {
+        match self {
+            Rejected::Malformed(_) => Code::RequestMalformed,
+            Rejected::UriTooLong => Code::UriTooLong,
+            Rejected::PathAmbiguous(_) => Code::PathAmbiguous,
+            Rejected::MethodNotAllowed => Code::MethodNotAllowed,
+            Rejected::Expectation => Code::ExpectationFailed,
+        }
+    }
 }
 
 /// What a rejected request still says of itself: enough to dress the answer.

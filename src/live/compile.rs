@@ -11,7 +11,7 @@ use crate::answer::cors::CompiledCors;
 use crate::auth::assertion::Signer;
 use crate::auth::{Issuer, Requirement};
 use crate::balance::AgencyLive;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
 use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
 use crate::forward::Way;
@@ -39,15 +39,31 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let agencies = config.agencies.iter().map(|model| agency(model, previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, previous, &around.names);
-    Ok(Snapshot {
-        table: Table::compile(&config),
-        routes,
-        agencies,
-        issuers,
-        signer,
-        loaded_at: around.clock.now(),
-        config: Arc::new(config),
-    })
+    Ok(assemble(config, signer, issuers, agencies, routes, around.clock.now()))
+}
+
+/// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
+/// `explain`.
+pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
+    let mut config = config;
+    let signer = Signer::ephemeral(&config.assertion).map(Arc::new)?;
+    let models = std::mem::take(&mut config.issuers).into_iter().map(Arc::new);
+    let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
+    let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
+    let routes = routes(&config, &issuers, None, &Names::default());
+    Ok(assemble(config, signer, issuers, agencies, routes, clock.now()))
+}
+
+fn assemble(
+    config: Config,
+    signer: Arc<Signer>,
+    issuers: Vec<Arc<Issuer>>,
+    agencies: Vec<Arc<AgencyLive>>,
+    routes: Vec<RouteLive>,
+    loaded_at: UnixTime,
+) -> Snapshot {
+    let table = Table::compile(&config);
+    Snapshot { table, routes, agencies, issuers, signer, loaded_at, config: Arc::new(config) }
 }
 
 fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, String> {
@@ -157,15 +173,7 @@ impl Shared {
         let key = (require.level.number(), require.issuer.map(|issuer| issuer.0), require.scopes.clone(), max_age);
         let make = || {
             let issuer = require.issuer.map(|id| issuers[id.0 as usize].clone());
-            let values = issuer.as_ref().map(|issuer| issuer.model.values_reaching(require.level).join(" "));
-            Arc::new(Requirement {
-                level: require.level,
-                acr_values: values.unwrap_or_default(),
-                scope: require.scopes.join(" "),
-                scopes: require.scopes.clone(),
-                max_age: require.max_age,
-                issuer,
-            })
+            Arc::new(Requirement::new(require, issuer))
         };
         self.requirements.entry(key).or_insert_with(make).clone()
     }

@@ -23,12 +23,12 @@ use crate::forward::{self, prepare};
 use crate::intake::arrived::{Payload, Remains};
 use crate::intake::{Arrived, Rejected};
 use crate::limit::body::{Counter, limited};
-use crate::live::RouteLive;
 use crate::live::snapshot::RouteRate;
+use crate::live::{RouteLive, Snapshot};
 use crate::message::{Inbound, Outbound};
 use crate::observe::{Record, StatId};
 use crate::route::Found;
-use crate::words::{RequestId, method_index};
+use crate::words::{RequestId, RouteId, method_index};
 
 /// Answers one request. Cancel: the exchange with the agency is broken off, and the record closes as "the caller left".
 pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
@@ -53,9 +53,10 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     }
 
     // 404, 405: which route.
-    let route = match find(&gate, &view, &arrived) {
-        Ok(Met::Route(route)) => route,
-        Ok(Met::Preflight(route)) => {
+    let route = match find(&view.snapshot, &gate.conn.listener, &arrived) {
+        Ok(Met::Route(id)) => view.snapshot.route(id),
+        Ok(Met::Preflight(id)) => {
+            let route = view.snapshot.route(id);
             let mut record = begin(route.stat);
             return answer_preflight(route, &arrived, &mut record);
         }
@@ -139,24 +140,23 @@ async fn pass(
     }
 }
 
-enum Met<'a> {
-    Route(&'a RouteLive),
+/// What a request meets.
+pub enum Met {
+    Route(RouteId),
     /// A browser asks before it asks (CORS), and the route it means answers such questions.
-    Preflight(&'a RouteLive),
+    Preflight(RouteId),
 }
 
-fn find<'a>(gate: &Gate, view: &'a View, arrived: &Arrived) -> Result<Met<'a>, Refusal> {
-    let snapshot = &view.snapshot;
-    let look =
-        |method: &Method| snapshot.table.find(&gate.conn.listener, arrived.authority.name(), &arrived.path, method);
+pub fn find(snapshot: &Snapshot, listener: &str, arrived: &Arrived) -> Result<Met, Refusal> {
+    let look = |method: &Method| snapshot.table.find(listener, arrived.authority.name(), &arrived.path, method);
     if let Some(preflight) = Preflight::of(&arrived.method, &arrived.headers)
         && let Found::Route(id) = look(&preflight.method)
         && snapshot.route(id).cors.is_some()
     {
-        return Ok(Met::Preflight(snapshot.route(id)));
+        return Ok(Met::Preflight(id));
     }
     match look(&arrived.method) {
-        Found::Route(id) => Ok(Met::Route(snapshot.route(id))),
+        Found::Route(id) => Ok(Met::Route(id)),
         Found::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
         Found::Unknown => Err(Refusal::RouteUnknown),
     }
@@ -199,7 +199,7 @@ fn take(rate: &RouteRate, key: u64) -> Result<(), Refusal> {
 }
 
 /// Size comes before path and route in the order of refusals (contract section 5).
-fn too_large_first(refusal: Refusal, payload: &Payload, limit: u64) -> Refusal {
+pub fn too_large_first(refusal: Refusal, payload: &Payload, limit: u64) -> Refusal {
     if payload.body.size_hint().lower() > limit { Refusal::BodyTooLarge } else { refusal }
 }
 
@@ -221,14 +221,18 @@ fn asked<'a>(
     }
 }
 
-/// A request that cannot be looked at.
+/// The refusal of a request that cannot be looked at and whose body has `announced` bytes.
+pub fn rejected(why: Rejected, announced: u64, limit: u64) -> Refusal {
+    match why {
+        Rejected::PathAmbiguous(_) | Rejected::MethodNotAllowed if announced > limit => Refusal::BodyTooLarge,
+        why => Refusal::Rejected(why),
+    }
+}
+
 fn turn_away(gate: &Gate, view: &View, remains: Remains, begun: Instant) -> Outbound {
     let Remains { method, headers, request_id, why, announced } = remains;
     let record = Record::begin(&gate.worker.books, StatId::UNROUTED, method_index(&method), request_id, begun);
-    let refusal = match why {
-        Rejected::PathAmbiguous(_) | Rejected::MethodNotAllowed if announced > gate.body_limit => Refusal::BodyTooLarge,
-        why => Refusal::Rejected(why),
-    };
+    let refusal = rejected(why, announced, gate.body_limit);
     respond::refuse(&refusal, &asked(gate, view, None, &method, &headers), record)
 }
 

@@ -40,17 +40,9 @@ const RETRY_SOON: HeaderValue = HeaderValue::from_static("5");
 impl Refusal {
     pub fn code(&self) -> Code {
         match self {
-            Refusal::Head(HeadFault::Malformed(_)) => Code::RequestMalformed,
-            Refusal::Head(HeadFault::TooLarge) => Code::HeadersTooLarge,
-            Refusal::Head(HeadFault::UriTooLong) => Code::UriTooLong,
-            Refusal::Head(HeadFault::Version) => Code::VersionUnsupported,
-            Refusal::Head(HeadFault::Expectation) => Code::ExpectationFailed,
+            Refusal::Head(fault) => fault.code(),
             Refusal::HeadTimeout => Code::RequestTimeout,
-            Refusal::Rejected(Rejected::Malformed(_)) => Code::RequestMalformed,
-            Refusal::Rejected(Rejected::UriTooLong) => Code::UriTooLong,
-            Refusal::Rejected(Rejected::PathAmbiguous(_)) => Code::PathAmbiguous,
-            Refusal::Rejected(Rejected::MethodNotAllowed) => Code::MethodNotAllowed,
-            Refusal::Rejected(Rejected::Expectation) => Code::ExpectationFailed,
+            Refusal::Rejected(rejected) => rejected.code(),
             Refusal::RouteUnknown => Code::RouteUnknown,
             Refusal::MethodNotAllowed(_) => Code::MethodNotAllowed,
             Refusal::BodyTooLarge => Code::BodyTooLarge,
@@ -115,22 +107,22 @@ impl Refusal {
 /// The challenges of RFC 6750 §3 and RFC 9470 §3.
 fn deny(denied: Denied, realm: &str, requirement: Option<&Requirement>, headers: &mut HeaderMap) {
     let mut challenge = Challenge::new(realm);
+    let mut say = |description: &str| denied.error().into_iter().for_each(|error| challenge.error(error, description));
     match denied {
         // BE-1: who sent nothing did nothing wrong.
         Denied::TokenMissing => {}
-        Denied::CredentialsMalformed { description } => challenge.error("invalid_request", description),
-        Denied::TokenInvalid { description } => challenge.error("invalid_token", description),
+        Denied::CredentialsMalformed { description } | Denied::TokenInvalid { description } => say(description),
         Denied::LevelTooLow { .. } => {
-            challenge.error("insufficient_user_authentication", "A higher authentication level is required");
+            say("A higher authentication level is required");
             challenge.parameter("acr_values", requirement.map_or("", |r| &r.acr_values));
         }
         Denied::AuthenticationTooOld => {
-            challenge.error("insufficient_user_authentication", "More recent authentication is required");
+            say("More recent authentication is required");
             let seconds = requirement.and_then(|r| r.max_age).unwrap_or_default().as_secs();
             challenge.parameter("max_age", &seconds.to_string());
         }
         Denied::ScopeMissing => {
-            challenge.error("insufficient_scope", "The token lacks a scope that is required");
+            say("The token lacks a scope that is required");
             challenge.parameter("scope", requirement.map_or("", |r| &r.scope));
         }
         Denied::KeysUnavailable => {

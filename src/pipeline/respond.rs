@@ -23,7 +23,7 @@ use crate::live::snapshot::Fate;
 use crate::message::{Outbound, Tunnel, TunnelGuard};
 use crate::observe::Record;
 use crate::observe::tally::count;
-use crate::words::{Code, Scheme};
+use crate::words::{Code, RequestId, Scheme};
 
 /// What an answer needs to know of its request.
 pub struct Asked<'a> {
@@ -84,7 +84,17 @@ pub fn relay(
 /// Answers a refusal in the caller's own dress and language.
 pub fn refuse(refusal: &Refusal, asked: &Asked<'_>, mut record: Record) -> Outbound {
     let code = refusal.code();
-    let notice = Notice { code, detail: refusal.detail(), request_id: record.request_id, contact: asked.contact };
+    let response = dress(refusal, asked, record.request_id);
+    record.code = Some(code);
+    // What the reason stands for; a gRPC caller is told it inside a 200.
+    record.status = code.status();
+    record.bytes_out = response.body().size_hint().lower();
+    Outbound { response, tunnel: None, close: refusal.closes() }
+}
+
+/// A refusal as the caller gets it.
+pub fn dress(refusal: &Refusal, asked: &Asked<'_>, request_id: RequestId) -> Response<Body> {
+    let notice = Notice { code: refusal.code(), detail: refusal.detail(), request_id, contact: asked.contact };
     let mut response = render(&notice, manner(asked.method, asked.headers));
     let headers = response.headers_mut();
     refusal.add_fields(asked.realm, asked.requirement, headers);
@@ -94,11 +104,7 @@ pub fn refuse(refusal: &Refusal, asked: &Asked<'_>, mut record: Record) -> Outbo
     if let Some(cors) = asked.cors {
         cors.mark(asked.headers, headers);
     }
-    record.code = Some(code);
-    // What the reason stands for; a gRPC caller is told it inside a 200.
-    record.status = code.status();
-    record.bytes_out = response.body().size_hint().lower();
-    Outbound { response, tunnel: None, close: refusal.closes() }
+    response
 }
 
 /// What ends a stream that would go on for hours: its route is gone, or asks more than it did.

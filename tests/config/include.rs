@@ -193,3 +193,38 @@ fn a_broken_file_makes_no_faults_elsewhere() {
     let faults = config.load(&LastGood::default()).unwrap_err();
     assert_eq!(faults.iter().map(|f| f.code).collect::<Vec<_>>(), ["E0002"]);
 }
+
+/// A hundred thousand routes must fit: what many have alike is kept once.
+#[test]
+fn routes_that_are_alike_share_what_they_have_alike() {
+    let (_config, loaded) = two();
+    let [bank, tax] = &loaded.config.routes[..] else { panic!("two routes") };
+    assert!(std::sync::Arc::ptr_eq(&bank.require, &tax.require) && std::sync::Arc::ptr_eq(&bank.hosts, &tax.hosts));
+    assert!(size_of::<config::model::Route>() <= 256, "{} bytes", size_of::<config::model::Route>());
+}
+
+/// An agency may be defined in a later file than the route that names it.
+#[test]
+fn the_order_of_files_does_not_matter() {
+    let config = Config::new(
+        &(MAIN.to_owned() + "routes: [{ name: z, agency: tax, match: { prefix: /z }, require: { level: 0 } }]\n"),
+    );
+    let text = agency("tax", "/tax").replace("health:", "timeouts: { idle: 7s }, health:");
+    config.write("routes.d/tax.yaml", &text);
+    let loaded = config.good(&LastGood::default());
+    assert_eq!(routes(&loaded), ["z", "tax"]);
+    assert_eq!(loaded.config.routes[0].timeouts.idle.as_secs(), 7);
+}
+
+/// A team's cases stand beside its routes, and may name routes of any file.
+#[test]
+fn expectations_may_stand_in_included_files() {
+    let config = Config::new(MAIN);
+    let case = |route: &str| format!("expect: [{{ request: GET http://a/tax, then: {{ route: {route} }} }}]\n");
+    config.write("routes.d/bank.yaml", &(agency("bank", "/bank") + &case("tax")));
+    config.write("routes.d/tax.yaml", &agency("tax", "/tax"));
+    let loaded = config.good(&LastGood::default());
+    assert!(loaded.config.expectations[0].at.file.ends_with("routes.d/bank.yaml"));
+    config.write("routes.d/bank.yaml", &(agency("bank", "/bank") + &case("taxx")));
+    assert_eq!(kept(&config.good(&loaded.last_good)), [("bank.yaml".to_owned(), true, "E0703")]);
+}

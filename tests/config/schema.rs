@@ -92,6 +92,15 @@ fn it_refuses_by_shape_what_check_refuses() {
         ("credentials: true", "credentials: maybe"),
         ("origins: [https://portal.example.ir]", "origin: https://portal.example.ir"),
         ("strip_prefix: /insurance", "strip: /insurance"),
+        ("request: PUT https://api.example.ir/insurance/7", "request: /insurance/7"),
+        ("    level: 2\n", "    level: 4\n"),
+        ("listener: public, level: 3, ", ""),
+        ("age: 1m", "age: 60"),
+        ("then: { answer: 200 }", "then: {}"),
+        ("then: { answer: 200 }", "then: { answer: ok }"),
+        ("then: { answer: 200 }", "then: { status: 200 }"),
+        ("code: level_too_low", "code: level_to_low"),
+        ("error: insufficient_user_authentication", "error: low"),
     ] {
         let text = good();
         assert!(text.contains(from), "`{from}` is in good_everything.yaml");
@@ -161,4 +170,14 @@ fn every_key_is_documented() {
     for key in found {
         assert!(documented.contains(key.as_str()), "`{key}` is not in docs/routes-yaml.md");
     }
+}
+
+/// A code may be added; an editor must offer it.
+#[test]
+fn it_knows_every_code() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let offered = &schema["properties"]["expect"]["items"]["properties"]["then"]["properties"]["code"]["enum"];
+    let mut codes: Vec<&str> = darvazeh::words::Code::ALL.iter().map(|code| code.as_str()).collect();
+    codes.dedup();
+    assert_eq!(*offered, serde_json::json!(codes));
 }

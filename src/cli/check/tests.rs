@@ -91,3 +91,32 @@ fn no_code_is_documented_that_does_not_exist() {
         assert!(config::codes::ALL.contains(&code), "{heading}");
     }
 }
+
+/// Each line comes from the file that it stands in.
+#[test]
+fn faults_of_included_files_show_their_own_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("routes.yaml", &format!("include: more.yaml\n{}", BAD.replace("social-securty", "social-security")));
+    write(
+        "more.yaml",
+        "# Others.\nroutes:\n  - { name: a, agency: social-security, match: { prefix: /b }, require: { level: 0 } }\n",
+    );
+    let mut out = Vec::new();
+    check(&dir.path().join("routes.yaml"), Format::Human, 0, &mut out);
+    let text = String::from_utf8(out).unwrap().replace(&format!("{}/", dir.path().display()), "");
+    let expected = "\
+error[E0101]: the route `a` is defined twice
+ --> more.yaml:3:13
+  |
+3 |   - { name: a, agency: social-security, match: { prefix: /b }, require: { level: 0 } }
+  |             ^
+ ::: routes.yaml:8:11
+  |
+8 |   - name: a
+  |           - first defined here
+  = at: routes[0].name
+  = help: rename one of the two
+";
+    assert!(text.contains(expected), "{text}");
+}

@@ -11,27 +11,30 @@ use crate::config::read::shown;
 /// Besides those of `manner`.
 const KEYS: [&str; 5] = ["title", "team", "scope", "province", "endpoints"];
 
-/// The agencies of all files. `base`: what `defaults` says.
-pub fn all(files: &[Table<'_>], complete: bool, base: &Manner, cx: &mut Context<'_>) -> (Vec<Option<Agency>>, Names) {
-    let mut names = Names::new("agency", codes::UNKNOWN_AGENCY);
-    let mut agencies = Vec::new();
-    if !complete {
-        names.set_incomplete();
+/// The agencies that were read. `None` where one was at fault; its name still counts, so that routes are judged too.
+pub struct Agencies {
+    pub list: Vec<Option<Agency>>,
+    pub names: Names,
+    /// Whether any file had the key.
+    pub are_given: bool,
+}
+
+impl Agencies {
+    pub fn new() -> Agencies {
+        Agencies { list: Vec::new(), names: Names::new("agency", codes::UNKNOWN_AGENCY), are_given: false }
     }
-    let mut given: Vec<Field<'_>> = files.iter().filter_map(|file| file.get("agencies")).collect();
-    if given.is_empty() && complete {
-        let remedy = "name at least one agency: `agencies: { NAME: { endpoints: [http://…] } }`";
-        given.extend(files[0].need(cx.faults, "agencies", remedy));
-    }
-    for field in &given {
-        let Some(table) = field.named(cx.faults, "a mapping of agencies by name") else { continue };
+
+    /// Reads those of one file. `base`: what `defaults` says.
+    pub fn read(&mut self, file: &Table<'_>, base: &Manner, cx: &mut Context<'_>) {
+        let Some(field) = file.get("agencies") else { return };
+        self.are_given = true;
+        let Some(table) = field.named(cx.faults, "a mapping of agencies by name") else { return };
         for (name, place, field) in table.iter() {
             names::check_key(name, place, &field, cx.faults);
-            names.add_key(name, agencies.len(), place, &field, cx.faults);
-            agencies.push(agency(name, place, &field, base, cx));
+            self.names.add_key(name, self.list.len(), place, &field, cx.faults);
+            self.list.push(agency(name, place, &field, base, cx));
         }
     }
-    (agencies, names)
 }
 
 fn agency(name: &str, place: Place, field: &Field<'_>, base: &Manner, cx: &mut Context<'_>) -> Option<Agency> {

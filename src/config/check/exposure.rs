@@ -83,7 +83,7 @@ fn hosts_without_certificate(routes: &[ReadRoute], sections: &Sections, cx: &mut
         if named.is_empty() || (plain && read.route.listeners.is_none()) || !named.iter().any(|(l, _)| on(l)) {
             continue;
         }
-        for host in &read.route.hosts {
+        for host in read.route.hosts.iter() {
             let covered = named.iter().any(|(listener, names)| on(listener) && is_named(host, names));
             if !covered && told.insert(host) {
                 let written = match host {
@@ -117,7 +117,7 @@ fn is_named(host: &HostPattern, names: &AHashSet<&str>) -> bool {
 }
 
 fn unused_agencies(sections: &Sections, cx: &mut Context<'_>) {
-    for (name, place) in sections.agency_names.unused() {
+    for (name, place) in sections.agencies.names.unused() {
         let message = format!("no route leads to the agency `{name}`");
         let remedy = "add a route, or remove the agency".to_owned();
         cx.faults.add(codes::UNUSED_AGENCY, place, format!("agencies.{name}"), message, remedy);

@@ -207,6 +207,15 @@ pub struct TimeoutKeys {
 }
 
 impl TimeoutKeys {
+    /// Key by key: these, else the others.
+    pub fn or(self, other: TimeoutKeys) -> TimeoutKeys {
+        TimeoutKeys {
+            connect: self.connect.or(other.connect),
+            response: self.response.or(other.response),
+            idle: self.idle.or(other.idle),
+        }
+    }
+
     pub fn over(self, base: Timeouts) -> Timeouts {
         Timeouts {
             connect: self.connect.unwrap_or(base.connect),

@@ -1,13 +1,14 @@
 //! The raw tree to the checked model: every rule of `routes.yaml`, one file per section.
 //!
 //! A section is read with the small readers of `read`, which record what is wrong and go on; a part that could not be read
-//! is left out, and `config::load` refuses the whole as soon as one fault is an error. Sections are read in the order in
-//! which they refer to each other: listeners, issuers, agencies, routes; then what holds between routes (`conflict`).
+//! is left out, and `config::load` refuses the whole as soon as one fault is an error. Listeners and issuers come first, since
+//! routes refer to them; then file by file agencies and routes; then what holds between routes (`conflict`, `exposure`).
 
 mod agency;
 mod certificate;
 mod conflict;
 mod cors;
+mod expect;
 mod exposure;
 mod inherited;
 mod issuer;
@@ -25,14 +26,16 @@ use std::time::Duration;
 
 use super::codes;
 use super::defaults;
-use super::model::{Agency, Config, Issuer, Position};
+use super::model::{Config, Issuer, Position};
 use super::raw::{Node, Place};
 use super::read::{Field, Table, list};
 use super::report::Faults;
 use crate::clock::UnixTime;
+use agency::Agencies;
+use expect::Expectations;
 use listener::Listeners;
-use manner::Manner;
 use names::Names;
+use route::Routes;
 
 /// One file of the config as it is judged.
 pub struct Part<'t> {
@@ -41,8 +44,15 @@ pub struct Part<'t> {
     /// Relative to the config file's directory.
     pub name: &'t str,
     pub text: &'t str,
-    /// `None`: left out.
-    pub root: Option<&'t Node<'t>>,
+}
+
+/// An included file, parsed.
+pub enum Parsed<'t> {
+    Tree(Node<'t>),
+    /// To be treated as if it were not included.
+    LeftOut,
+    /// It has no tree, and that was recorded as a fault: what others refer to may be in it.
+    Faulty,
 }
 
 /// What every section needs besides its own text.
@@ -80,11 +90,10 @@ struct Sections {
     listeners: Listeners,
     issuers: Vec<Option<Issuer>>,
     issuer_names: Names,
-    agencies: Vec<Option<Agency>>,
-    agency_names: Names,
+    agencies: Agencies,
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "version",
     "include",
     "listeners",
@@ -101,57 +110,96 @@ const KEYS: [&str; 16] = [
     "issuers",
     "agencies",
     "routes",
+    "expect",
 ];
 
 /// What an included file may hold. `version` and all else stands once, in the config file.
-const INCLUDED_KEYS: [&str; 2] = ["agencies", "routes"];
+const INCLUDED_KEYS: [&str; 3] = ["agencies", "routes", "expect"];
 
 /// Builds the model; `None` when the config file has not even the shape of one. Faults may have been recorded either way.
-/// `file`: the config file as given. `parts`: it and the included ones. `complete`: `false` when the root of one is missing
-/// because of a fault, so that what others refer to may be in there.
-pub fn config(file: &Path, parts: &[Part<'_>], complete: bool, now: UnixTime, faults: &mut Faults) -> Option<Config> {
+/// `file`: the config file as given; `root`: its tree. `parts`: it and the included ones. `parse` gives the tree of an
+/// included one; each is dropped once it is read, so that the memory of one file serves for the next.
+pub fn config<'t>(
+    file: &Path,
+    root: &Node<'_>,
+    parts: &[Part<'t>],
+    mut parse: impl FnMut(u16, &mut Faults) -> Parsed<'t>,
+    now: UnixTime,
+    faults: &mut Faults,
+) -> Option<Config> {
     let directory = |part: &Part<'_>| part.path.parent().unwrap_or(Path::new("/")).to_owned();
     let mut cx = Context { faults, bases: parts.iter().map(directory).collect(), named: BTreeSet::new(), now };
     let cx = &mut cx;
-    let root = Field::root(parts.first()?.root?);
+    let root = Field::root(root);
     let top = root.table(cx.faults, &KEYS)?;
     top::version(&top, cx);
-    let roots: Vec<Field<'_>> = parts[1..].iter().filter_map(|part| part.root.map(Field::root)).collect();
-    let mut files = vec![top];
-    files.extend(roots.iter().filter_map(|root| included(root, cx)));
     let defaults = inherited::table(&top, cx);
     let top_cors = top.get("cors").map(|field| (field.place(), cors::read(&field, cx)));
     let manner = inherited::agencies(defaults.as_ref(), cx);
-    let mut sections = sections(&files, complete, &manner, cx);
-    let route_defaults = inherited::routes(defaults.as_ref(), top_cors, &mut sections, cx);
+    let mut sections = sections(&top, cx);
     let admin = listener::admin(&top, &mut sections.listeners, cx);
-    let routes = route::all(&files, complete, &mut sections, route_defaults, cx);
-    conflict::check(&routes, &sections, cx);
-    exposure::check(&routes, &sections, complete, cx);
+    let mut routes = Routes::new(inherited::routes(defaults.as_ref(), top_cors, &mut sections, cx));
+    sections.agencies.read(&top, &manner, cx);
+    routes.read(&top, &mut sections, cx);
+    let mut expectations = Expectations::default();
+    expectations.read(&top, &mut sections, cx);
+    let mut digest = Digest::new(&parts[0]);
+    let mut complete = true;
+    for (number, part) in parts.iter().enumerate().skip(1) {
+        match parse(u16::try_from(number).unwrap_or(u16::MAX), cx.faults) {
+            Parsed::Tree(root) => {
+                digest.add(part);
+                let root = Field::root(&root);
+                let Some(table) = included(&root, cx) else { continue };
+                sections.agencies.read(&table, &manner, cx);
+                routes.read(&table, &mut sections, cx);
+                expectations.read(&table, &mut sections, cx);
+            }
+            Parsed::LeftOut => {}
+            Parsed::Faulty => complete = false,
+        }
+    }
+    if complete {
+        refuse_nothing(&top, &sections, &routes, cx);
+        expectations.refuse_unknown_routes(&mut routes, cx);
+    }
+    routes.resolve_agencies(&mut sections, complete, cx);
+    conflict::check(&routes.list, &sections, cx);
+    exposure::check(&routes.list, &sections, complete, cx);
     let state_dir = top::text_or(&top, "state_dir", super::defaults::STATE_DIR, cx);
     let state_dir = cx.bases[0].join(state_dir);
-    let access_log = top::access_log(&top, cx);
-    let contact = top::contact(&top, cx);
-    let assertion = top::assertion(&top, cx);
     let read = parts.iter().map(|part| part.path.to_owned());
     Some(Config {
         file: file.to_owned(),
-        sha256: sha256(parts),
-        sources: read.chain(std::mem::take(&mut cx.named)).collect(),
-        source_dirs: Vec::new(),
-        access_log,
+        sha256: digest.finish(),
+        access_log: top::access_log(&top, cx),
         workers: top.get("workers").and_then(|f| f.count(cx.faults, 1..=1024)).map(|n| n as usize),
         state_dir,
-        drain: top.get("drain").and_then(|f| f.duration(cx.faults, Duration::ZERO..=HOUR)).unwrap_or(defaults::DRAIN),
+        drain: duration_or(&top, "drain", Duration::ZERO, HOUR, super::defaults::DRAIN, cx),
         watch: top.get("watch").and_then(|f| f.flag(cx.faults)).unwrap_or(false),
-        contact,
-        assertion,
+        contact: top::contact(&top, cx),
+        assertion: top::assertion(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,
         issuers: sections.issuers.into_iter().flatten().collect(),
-        agencies: sections.agencies.into_iter().flatten().collect(),
-        routes: routes.into_iter().map(|read| read.route).collect(),
+        agencies: sections.agencies.list.into_iter().flatten().collect(),
+        routes: routes.list.into_iter().map(|read| read.route).collect(),
+        expectations: expectations.list,
+        // After all that names files was read.
+        sources: read.chain(std::mem::take(&mut cx.named)).collect(),
+        source_dirs: Vec::new(),
     })
+}
+
+/// A config must have agencies and routes, in whichever of its files.
+fn refuse_nothing(top: &Table<'_>, sections: &Sections, routes: &Routes, cx: &mut Context<'_>) {
+    if !sections.agencies.are_given {
+        let remedy = "name at least one agency: `agencies: { NAME: { endpoints: [http://…] } }`";
+        top.need(cx.faults, "agencies", remedy);
+    }
+    if !routes.are_given {
+        top.need(cx.faults, "routes", "add `routes:` with a list of routes");
+    }
 }
 
 /// The shape of an included file. Keys of the config file are told from mere slips.
@@ -161,22 +209,25 @@ fn included<'t>(root: &Field<'t>, cx: &mut Context<'_>) -> Option<Table<'t>> {
     let allowed = list(INCLUDED_KEYS);
     for key in elsewhere {
         let Some(place) = table.key_place(key) else { continue };
-        let message = match key {
-            "include" => "an included file cannot include others".to_owned(),
-            _ => format!("`{key}` cannot stand in an included file"),
-        };
         let main = cx.faults.name(0);
-        let remedy = format!("move it to `{main}`; an included file may hold {allowed}");
+        let (message, remedy) = match key {
+            "include" => ("an included file cannot include others".to_owned(), format!("name all files in `{main}`")),
+            "version" => ("`version` stands once for all files".to_owned(), format!("remove it; `{main}` has it")),
+            _ => (
+                format!("`{key}` cannot stand in an included file"),
+                format!("move it to `{main}`; an included file may hold {allowed}"),
+            ),
+        };
         cx.faults.add(codes::NOT_IN_INCLUDED, place, key.to_owned(), message, remedy);
     }
     Some(table)
 }
 
-fn sections(files: &[Table<'_>], complete: bool, manner: &Manner, cx: &mut Context<'_>) -> Sections {
-    let listeners = listener::all(&files[0], cx);
-    let (issuers, issuer_names) = issuer::all(&files[0], cx);
-    let (agencies, agency_names) = agency::all(files, complete, manner, cx);
-    Sections { listeners, issuers, issuer_names, agencies, agency_names }
+/// What stands in the config file alone; agencies are added file by file.
+fn sections(top: &Table<'_>, cx: &mut Context<'_>) -> Sections {
+    let listeners = listener::all(top, cx);
+    let (issuers, issuer_names) = issuer::all(top, cx);
+    Sections { listeners, issuers, issuer_names, agencies: Agencies::new() }
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -202,17 +253,24 @@ fn count_or(table: &Table<'_>, key: &'static str, low: u32, high: u32, default: 
     read.map_or(default, |n| u32::try_from(n).unwrap_or(high))
 }
 
-/// Over the config file's bytes; then for each included file a NUL, its name, a NUL and its bytes. Without included files
-/// it is what `sha256sum` gives (contract section 5, "JSON").
-fn sha256(parts: &[Part<'_>]) -> String {
-    let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    for (number, part) in parts.iter().enumerate().filter(|(_, part)| part.root.is_some()) {
-        if number > 0 {
-            digest.update(b"\0");
-            digest.update(part.name.as_bytes());
-            digest.update(b"\0");
-        }
-        digest.update(part.text.as_bytes());
+/// SHA-256 over the config file's bytes; then for each included file a NUL, its name, a NUL and its bytes. Without included
+/// files it is what `sha256sum` gives (contract section 5, "JSON").
+struct Digest(aws_lc_rs::digest::Context);
+
+impl Digest {
+    fn new(main: &Part<'_>) -> Digest {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(main.text.as_bytes());
+        Digest(context)
     }
-    digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+
+    fn add(&mut self, included: &Part<'_>) {
+        for bytes in [b"\0", included.name.as_bytes(), b"\0", included.text.as_bytes()] {
+            self.0.update(bytes);
+        }
+    }
+
+    fn finish(self) -> String {
+        self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }

@@ -14,20 +14,13 @@ pub struct Names {
     /// What was suggested for a wrong name: a renamed agency may be asked for by 100 000 routes.
     guesses: AHashMap<String, Option<String>>,
     used: AHashSet<u32>,
-    /// `false`: a file could not be read that may define more.
-    complete: bool,
 }
 
 impl Names {
     /// `kind`: what one is called in messages. `unknown`: the code when there is none of the name.
     pub fn new(kind: &'static str, unknown: &'static str) -> Names {
         let (ids, guesses, used) = (AHashMap::new(), AHashMap::new(), AHashSet::new());
-        Names { kind, unknown, ids, guesses, used, complete: true }
-    }
-
-    /// Says that there may be names that are not known: none is called unknown then.
-    pub fn set_incomplete(&mut self) {
-        self.complete = false;
+        Names { kind, unknown, ids, guesses, used }
     }
 
     pub fn len(&self) -> usize {
@@ -62,29 +55,38 @@ impl Names {
     /// The id of the thing a field names; a fault when there is none.
     pub fn resolve(&mut self, field: &Field<'_>, faults: &mut Faults) -> Option<u32> {
         let name = field.text(faults)?;
-        if let Some((id, _)) = self.ids.get(name) {
-            self.used.insert(*id);
-            return Some(*id);
+        let id = self.find(name);
+        if id.is_none() {
+            self.report_unknown(name, field.place(), field.path(), faults);
         }
-        if !self.complete {
-            return None;
-        }
+        id
+    }
+
+    /// The id of a name, which counts as used then.
+    pub fn find(&mut self, name: &str) -> Option<u32> {
+        let id = self.ids.get(name).map(|(id, _)| *id)?;
+        self.used.insert(id);
+        Some(id)
+    }
+
+    /// Says that a name that is written at a place stands for nothing.
+    pub fn report_unknown(&mut self, name: &str, place: Place, path: String, faults: &mut Faults) {
         if !self.guesses.contains_key(name) {
             let guess = likely(name, self.ids.keys().map(String::as_str)).map(str::to_owned);
             self.guesses.insert(name.to_owned(), guess);
         }
-        let (kind, name) = (self.kind, shown(name));
-        let (message, remedy) = match &self.guesses[field.text(faults)?] {
+        let (kind, written) = (self.kind, shown(name));
+        let (message, remedy) = match &self.guesses[name] {
             Some(guess) => (
-                format!("unknown {kind} `{name}`, did you mean `{guess}`?"),
-                format!("write `{guess}`, or define the {kind} `{name}`"),
+                format!("unknown {kind} `{written}`, did you mean `{guess}`?"),
+                format!("write `{guess}`, or define the {kind} `{written}`"),
             ),
-            None => {
-                (format!("unknown {kind} `{name}`"), format!("define the {kind} `{name}`, or name one that is defined"))
-            }
+            None => (
+                format!("unknown {kind} `{written}`"),
+                format!("define the {kind} `{written}`, or name one that is defined"),
+            ),
         };
-        field.fault(faults, self.unknown, message, remedy);
-        None
+        faults.add(self.unknown, place, path, message, remedy);
     }
 
     /// Those that nothing referred to, in no order.

@@ -1,13 +1,19 @@
 //! `routes`: each route by itself. What holds between routes is in `conflict` and `exposure`.
 
+use std::borrow::Borrow;
+use std::hash::Hash;
 use std::sync::Arc;
 
+use ahash::{AHashMap, AHashSet};
+use http::Method;
+
 use super::inherited::RouteDefaults;
+use super::manner::TimeoutKeys;
 use super::names::{self, Names};
 use super::{
     Context, DAY, Field, MILLISECOND, Place, SECOND, Sections, Table, codes, cors, defaults, listener, manner, pattern,
 };
-use crate::config::model::{PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment};
+use crate::config::model::{HostPattern, PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment};
 use crate::config::read::shown;
 use crate::words::{AgencyId, IssuerId, Level};
 
@@ -23,81 +29,140 @@ pub struct ReadRoute {
     pub match_place: Place,
     /// `None`: at fault.
     pub level: Option<Level>,
+    /// What it names, by number, and where. `None`: at fault.
+    agency: Option<(u32, Place)>,
+    timeouts: TimeoutKeys,
 }
 
-/// The routes of all files, in their order.
-pub fn all(
-    files: &[Table<'_>],
-    complete: bool,
-    sections: &mut Sections,
-    mut defaults: RouteDefaults,
-    cx: &mut Context<'_>,
-) -> Vec<ReadRoute> {
-    let mut routes = Vec::new();
-    let mut names = Names::new("route", codes::NAME_TWICE);
-    let mut given: Vec<Field<'_>> = files.iter().filter_map(|file| file.get("routes")).collect();
-    if given.is_empty() && complete {
-        given.extend(files[0].need(cx.faults, "routes", "add `routes:` with a list of routes"));
+/// The routes that were read, file by file. Files are forgotten once they are read: an agency may be defined in a later one,
+/// so the names of agencies are looked up at the end.
+pub struct Routes {
+    pub list: Vec<ReadRoute>,
+    /// Whether any file had the key.
+    pub are_given: bool,
+    pub names: Names,
+    agency_names: AHashMap<Box<str>, u32>,
+    defaults: RouteDefaults,
+    shared: Shared,
+}
+
+/// What many routes have alike is kept once: a hundred thousand of them must stay small.
+#[derive(Default)]
+struct Shared {
+    hosts: AHashSet<Arc<[HostPattern]>>,
+    methods: AHashSet<Arc<[Method]>>,
+    requires: AHashSet<Arc<Require>>,
+    rewrites: AHashSet<Arc<Rewrite>>,
+}
+
+fn share<T: ?Sized + Eq + Hash, O: Borrow<T> + Into<Arc<T>>>(known: &mut AHashSet<Arc<T>>, value: O) -> Arc<T> {
+    if let Some(known) = known.get(value.borrow()) {
+        return known.clone();
     }
-    for field in &given {
-        let Some(items) = field.items(cx.faults) else { continue };
-        routes.reserve(items.len());
+    let shared: Arc<T> = value.into();
+    known.insert(shared.clone());
+    shared
+}
+
+impl Routes {
+    pub fn new(defaults: RouteDefaults) -> Routes {
+        let names = Names::new("route", codes::UNKNOWN_ROUTE);
+        let (agency_names, shared) = (AHashMap::new(), Shared::default());
+        Routes { list: Vec::new(), are_given: false, names, agency_names, defaults, shared }
+    }
+
+    /// Reads those of one file.
+    pub fn read(&mut self, file: &Table<'_>, sections: &mut Sections, cx: &mut Context<'_>) {
+        let Some(field) = file.get("routes") else { return };
+        self.are_given = true;
+        let Some(items) = field.items(cx.faults) else { return };
+        self.list.reserve(items.len());
         for (index, item) in items.enumerate() {
-            routes.extend(route(&item, index, sections, &mut names, &mut defaults, cx));
+            let route = self.route(&item, index, sections, cx);
+            self.list.extend(route);
         }
     }
-    routes
-}
 
-fn route(
-    field: &Field<'_>,
-    index: usize,
-    sections: &mut Sections,
-    names: &mut Names,
-    inherited: &mut RouteDefaults,
-    cx: &mut Context<'_>,
-) -> Option<ReadRoute> {
-    let table = field.table(cx.faults, &KEYS)?;
-    let name = table.need(cx.faults, "name", "give the route a name: `name: city-news`").and_then(|f| {
-        let name = names::read(&f, cx.faults)?;
-        names.add(name, index, &f, cx.faults);
-        Some(name)
-    });
-    let agency = table.need(cx.faults, "agency", "name the agency that answers: `agency: NAME`");
-    let agency = agency.and_then(|f| sections.agency_names.resolve(&f, cx.faults));
-    let remedy = "say what it matches: `match: { prefix: /… }`";
-    let matched = table.need(cx.faults, "match", remedy).and_then(|f| pattern::read(&f, &inherited.hosts, cx));
-    let remedy = "write `require: { level: 1 }` (to 3), or `require: { level: 0 }` to open the route to anyone";
-    let require = table.need(cx.faults, "require", remedy).and_then(|f| require(&f, inherited.issuer, sections, cx));
-    let path = matched.as_ref().and_then(|m| m.path.as_ref());
-    let rewrite = table.get("rewrite").map_or_else(Rewrite::default, |f| rewrite(&f, path, cx));
-    let level = require.as_ref().map(|r| r.level);
-    let (body_limit, rate) = limits(&table, level, inherited, cx);
-    let agency_timeouts = agency.and_then(|id| sections.agencies.get(id as usize)?.as_ref()).map(|a| a.timeouts);
-    let timeouts = inherited.timeouts.over(agency_timeouts.unwrap_or(defaults::TIMEOUTS));
-    let timeouts = table.get("timeouts").map_or(timeouts, |f| manner::timeouts(&f, cx).over(timeouts));
-    let retry = table.get("retry").is_none_or(|f| retry(&f, cx));
-    let listeners = table.get("listeners").map(|f| listeners(&f, sections, cx));
-    let listeners = listeners.unwrap_or_else(|| inherited.listeners.clone());
-    let cors = table.get("cors").map_or_else(|| inherited.cors.clone(), |f| cors::read(&f, cx).map(Arc::new));
-    let matched = matched?;
-    let route = Route {
-        at: cx.position(field.place()),
-        name: Arc::from(name?),
-        agency: AgencyId(agency.unwrap_or(u32::MAX)),
-        listeners,
-        hosts: matched.hosts,
-        path: matched.path?,
-        methods: matched.methods,
-        require: require.unwrap_or(Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None }),
-        rewrite,
-        body_limit,
-        rate,
-        timeouts,
-        retry,
-        cors,
-    };
-    Some(ReadRoute { route, index, match_place: matched.place, level })
+    /// Gives each route its agency. `complete`: whether all agencies are known, so that one that is not does not exist.
+    pub fn resolve_agencies(&mut self, sections: &mut Sections, complete: bool, cx: &mut Context<'_>) {
+        let agencies = &mut sections.agencies;
+        let mut names = vec![""; self.agency_names.len()];
+        self.agency_names.iter().for_each(|(name, number)| names[*number as usize] = name);
+        let found: Vec<Option<u32>> = names.iter().map(|name| agencies.names.find(name)).collect();
+        for read in &mut self.list {
+            let Some((number, place)) = read.agency else { continue };
+            let id = found[number as usize];
+            if id.is_none() && complete {
+                let path = format!("routes[{}].agency", read.index);
+                agencies.names.report_unknown(names[number as usize], place, path, cx.faults);
+            }
+            let agency = id.and_then(|id| agencies.list.get(id as usize)?.as_ref());
+            read.route.agency = AgencyId(id.unwrap_or(u32::MAX));
+            read.route.timeouts = read.timeouts.over(agency.map_or(defaults::TIMEOUTS, |agency| agency.timeouts));
+        }
+    }
+
+    fn agency_number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.agency_names.get(name) {
+            return *number;
+        }
+        let number = self.agency_names.len() as u32;
+        self.agency_names.insert(name.into(), number);
+        number
+    }
+
+    fn route(
+        &mut self,
+        field: &Field<'_>,
+        index: usize,
+        sections: &mut Sections,
+        cx: &mut Context<'_>,
+    ) -> Option<ReadRoute> {
+        let table = field.table(cx.faults, &KEYS)?;
+        let name = table.need(cx.faults, "name", "give the route a name: `name: city-news`").and_then(|f| {
+            let name = names::read(&f, cx.faults)?;
+            self.names.add(name, index, &f, cx.faults);
+            Some(name)
+        });
+        let agency = table.need(cx.faults, "agency", "name the agency that answers: `agency: NAME`");
+        let agency = agency.and_then(|f| Some((self.agency_number(f.text(cx.faults)?), f.place())));
+        let inherited = &mut self.defaults;
+        let remedy = "say what it matches: `match: { prefix: /… }`";
+        let matched = table.need(cx.faults, "match", remedy).and_then(|f| pattern::read(&f, &inherited.hosts, cx));
+        let remedy = "write `require: { level: 1 }` (to 3), or `require: { level: 0 }` to open the route to anyone";
+        let require =
+            table.need(cx.faults, "require", remedy).and_then(|f| require(&f, inherited.issuer, sections, cx));
+        let path = matched.as_ref().and_then(|m| m.path.as_ref());
+        let rewrite = table.get("rewrite").map_or_else(Rewrite::default, |f| rewrite(&f, path, cx));
+        let level = require.as_ref().map(|r| r.level);
+        let (body_limit, rate) = limits(&table, level, inherited, cx);
+        let timeouts = table.get("timeouts").map(|f| manner::timeouts(&f, cx)).unwrap_or_default();
+        let retry = table.get("retry").is_none_or(|f| retry(&f, cx));
+        let listeners = table.get("listeners").map(|f| listeners(&f, sections, cx));
+        let listeners = listeners.unwrap_or_else(|| inherited.listeners.clone());
+        let cors = table.get("cors").map_or_else(|| inherited.cors.clone(), |f| cors::read(&f, cx).map(Arc::new));
+        let timeouts = timeouts.or(inherited.timeouts);
+        let matched = matched?;
+        let shared = &mut self.shared;
+        let open = Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None };
+        let route = Route {
+            at: cx.position(field.place()),
+            name: Arc::from(name?),
+            agency: AgencyId(u32::MAX),
+            listeners,
+            hosts: share(&mut shared.hosts, matched.hosts),
+            path: matched.path?,
+            methods: share(&mut shared.methods, matched.methods),
+            require: share(&mut shared.requires, require.unwrap_or(open)),
+            rewrite: share(&mut shared.rewrites, rewrite),
+            body_limit,
+            rate,
+            timeouts: defaults::TIMEOUTS,
+            retry,
+            cors,
+        };
+        Some(ReadRoute { route, index, match_place: matched.place, level, agency, timeouts })
+    }
 }
 
 /// `default_issuer`: what `defaults` names, `None` inside where that was at fault.

@@ -100,6 +100,8 @@ fn bounds_are_told_apart() {
 #[test]
 fn another_version_is_named_as_such() {
     assert_eq!(request("GET / HTTP/2.0\r\nHost: x\r\n\r\n").unwrap_err(), HeadFault::Version);
+    // The version is well; the target is in two pieces.
+    assert!(matches!(request("GET /a b HTTP/1.1\r\nHost: x\r\n\r\n").unwrap_err(), HeadFault::Malformed(_)));
     malformed("GET / HTPT/1.1\r\nHost: x\r\n\r\n");
 }
 

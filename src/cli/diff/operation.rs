@@ -1,0 +1,87 @@
+//! What changes for operators: the admin listener, the log, times, texts and places.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::change::{Change, Kind};
+use crate::config::Config;
+use crate::config::model::{AccessLog, AssertionSettings, Contact, SecretSource};
+use crate::config::units::show_duration;
+
+pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
+    let first = changes.len();
+    admin(old.admin, new.admin, changes);
+    let texts = [
+        (Kind::AccessLogChanged, "the access log goes to", access_log(old), access_log(new)),
+        (Kind::WorkersChanged, "workers become", workers(old), workers(new)),
+        (Kind::StateDirChanged, "state is kept in", place(&old.state_dir, old), place(&new.state_dir, new)),
+        (Kind::WatchChanged, "changes of the file are", watch(old), watch(new)),
+        (Kind::DrainChanged, "drain becomes", show_duration(old.drain), show_duration(new.drain)),
+        (Kind::ContactChanged, "pages offer", contact(&old.contact), contact(&new.contact)),
+        (Kind::AssertionChanged, "assertions are", assertion(old), assertion(new)),
+    ];
+    for (kind, verb, from, to) in texts {
+        if from != to {
+            changes.push(Change::neutral(kind, format!("{verb} {to} instead of {from}")).from(from).to(to));
+        }
+    }
+    for change in &mut changes[first..] {
+        change.about = "the gateway".to_owned();
+    }
+}
+
+fn admin(old: Option<SocketAddr>, new: Option<SocketAddr>, changes: &mut Vec<Change>) {
+    if old == new {
+        return;
+    }
+    let shown = |address: Option<SocketAddr>| address.map_or_else(|| "none".to_owned(), |a| a.to_string());
+    let (from, to) = (shown(old), shown(new));
+    let reachable = |address: Option<SocketAddr>| address.is_some_and(|a| !a.ip().is_loopback());
+    let change = if reachable(new) && !reachable(old) {
+        let phrase = format!("the admin listener can be reached from other machines: {to} instead of {from}");
+        Change::weaker(Kind::AdminExposed, phrase)
+    } else {
+        Change::neutral(Kind::AdminChanged, format!("the admin listener becomes {to} instead of {from}"))
+    };
+    changes.push(change.from(from).to(to));
+}
+
+fn access_log(config: &Config) -> String {
+    match &config.access_log {
+        AccessLog::Stdout => "stdout".to_owned(),
+        AccessLog::Off => "off".to_owned(),
+        AccessLog::File(path) => place(path, config),
+    }
+}
+
+fn workers(config: &Config) -> String {
+    config.workers.map_or_else(|| "one per core".to_owned(), |count| count.to_string())
+}
+
+fn watch(config: &Config) -> String {
+    if config.watch { "applied by themselves" } else { "applied when told" }.to_owned()
+}
+
+/// A path as the config names it: two copies of a config in two directories are alike.
+pub fn place(path: &Path, config: &Config) -> String {
+    let file = std::path::absolute(&config.file).unwrap_or_else(|_| config.file.clone());
+    let base = file.parent().unwrap_or(Path::new("/"));
+    path.strip_prefix(base).unwrap_or(path).display().to_string()
+}
+
+fn contact(contact: &Contact) -> String {
+    let Contact { name, phone, email, url } = contact;
+    let name = name.as_ref().map(|title| format!("{} / {}", title.fa, title.en));
+    let parts: Vec<&str> = [&name, phone, email, url].into_iter().filter_map(Option::as_deref).collect();
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
+}
+
+fn assertion(config: &Config) -> String {
+    let AssertionSettings { issuer, lifetime, key } = &config.assertion;
+    let key = match key {
+        None => "a key of its own".to_owned(),
+        Some(SecretSource::File(file)) => place(file, config),
+        Some(SecretSource::Value(_)) => "a key out of the environment".to_owned(),
+    };
+    format!("by `{issuer}` for {} with {key}", show_duration(*lifetime))
+}
