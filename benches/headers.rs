@@ -11,7 +11,7 @@ use darvazeh::balance::AgencyLive;
 use darvazeh::body::Body;
 use darvazeh::clock::Clock;
 use darvazeh::config::defaults;
-use darvazeh::config::model::{AssertionSettings, Balance, IdentityKind};
+use darvazeh::config::model::{AssertionSettings, IdentityKind};
 use darvazeh::forward::headers::to_agency;
 use darvazeh::intake::Arrived;
 use darvazeh::message::{Inbound, Interim, Target, Upgrade};
@@ -80,14 +80,8 @@ fn headers(c: &mut Criterion) {
     let permit = runtime.block_on(admit(&open, &HeaderMap::new(), None, &cache, &Clock::system())).expect("level 0");
     let mut group = c.benchmark_group("headers to an agency");
     for (name, identity) in [("headers", IdentityKind::Headers), ("assertion", IdentityKind::Assertion)] {
-        let agency = AgencyLive {
-            name: "agency".into(),
-            endpoints: Vec::new(),
-            balance: Balance::LeastRequest,
-            identity,
-            retry: defaults::RETRY,
-            tls: None,
-        };
+        let mut agency = AgencyLive::plain("agency".into(), Vec::new());
+        agency.identity = identity;
         group.bench_function(name, |b| {
             b.iter_batched(
                 || arrived(&conn),

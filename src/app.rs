@@ -68,7 +68,7 @@ pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartErr
     let opened = opened.collect::<io::Result<Vec<_>>>()?;
     let admin = admin_address.map(|address| runtime.block_on(bind_admin(address))).transpose()?;
 
-    let live = Arc::new(Live::new(snapshot));
+    let live = Arc::new(Live::new(snapshot, runtime.handle().clone()));
     let log = access_log::start(&log_to, names.clone())
         .map_err(|error| StartError(format!("the access log cannot be written: {error}")))?;
     let sender = log.as_ref().map(|writer| writer.sender.clone());

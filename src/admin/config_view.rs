@@ -113,11 +113,12 @@ pub async fn agencies(control: &Control) -> Value {
         .map(|agency| {
             let each = agency.endpoints.iter().map(|endpoint| {
                 let seen = endpoints.get(&endpoint.uid).copied().unwrap_or_default();
+                let vitals = &endpoint.vitals;
                 json!({
                     "url": &*endpoint.endpoint.url,
-                    // Health checks and ejection are not part of this version: an endpoint is always tried.
-                    "healthy": true,
-                    "ejected": false,
+                    "healthy": vitals.health.is_healthy(),
+                    "ejected": vitals.ejection.is_ejected(),
+                    "addresses": vitals.addresses.count(),
                     "in_flight": seen.in_flight,
                     "idle": seen.idle,
                     "opened": seen.opened,

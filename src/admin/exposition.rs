@@ -183,13 +183,30 @@ fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
     for (agency, seen) in &sums.agencies {
         durations.mut_metric().push(histogram(&[("agency", agency)], seen));
     }
-    let mut healthy = family("upstream_endpoint_healthy", MetricType::GAUGE, "1 while an endpoint may be tried.");
+    let mut healthy = family(
+        "upstream_endpoint_healthy",
+        MetricType::GAUGE,
+        "1 while an endpoint is used: its checks call it well, and it is not ejected.",
+    );
+    let mut checks = family("upstream_health_checks_total", MetricType::COUNTER, "Answers to health checks.");
+    let mut ejections = family("upstream_ejections_total", MetricType::COUNTER, "Times an endpoint was ejected.");
+    let mut addresses = family("upstream_addresses", MetricType::GAUGE, "Addresses of an endpoint's name.");
     let mut connections =
         family("upstream_connections_total", MetricType::COUNTER, "Exchanges by how their connection was had.");
     for agency in &snapshot.agencies {
         for endpoint in &agency.endpoints {
             let labels = [("agency", &*agency.name), ("endpoint", &*endpoint.endpoint.url)];
-            healthy.mut_metric().push(gauge(&labels, 1.0));
+            let vitals = &endpoint.vitals;
+            let is_used = vitals.health.is_healthy() && !vitals.ejection.is_ejected();
+            healthy.mut_metric().push(gauge(&labels, f64::from(u8::from(is_used))));
+            if agency.health.is_some() {
+                let (passed, failed) = vitals.health.checks();
+                for (outcome, count) in [("passed", passed), ("failed", failed)] {
+                    checks.mut_metric().push(counter(&[labels[0], labels[1], ("outcome", outcome)], count));
+                }
+            }
+            ejections.mut_metric().push(counter(&labels, vitals.ejection.total()));
+            addresses.mut_metric().push(gauge(&labels, vitals.addresses.count() as f64));
             let seen = sums.endpoints.get(&endpoint.uid).copied().unwrap_or_default();
             for (outcome, count) in [("opened", seen.opened), ("reused", seen.reused), ("failed", seen.failed)] {
                 let labels = [labels[0], labels[1], ("outcome", outcome)];
@@ -197,7 +214,7 @@ fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
             }
         }
     }
-    vec![durations, healthy, connections]
+    vec![durations, healthy, checks, ejections, addresses, connections]
 }
 
 fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {

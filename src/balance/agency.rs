@@ -1,12 +1,17 @@
-//! An agency as it runs: its endpoints and how TLS is spoken to them.
+//! An agency as it runs: its endpoints, how TLS is spoken to them, and what is known of their health.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use crate::config::model::{Agency, Balance, Endpoint, EndpointProtocol, IdentityKind, Retry};
+use super::health::Health;
+use super::outlier::Ejection;
+use super::ramp::Ramp;
+use super::resolve::Addresses;
+use super::watch::Journal;
+use crate::config::model::{self, Agency, Balance, Endpoint, EndpointProtocol, IdentityKind, Outlier, Retry};
 use crate::tls::client::client_config;
 
 #[derive(Debug)]
@@ -16,8 +21,14 @@ pub struct AgencyLive {
     pub balance: Balance,
     pub identity: IdentityKind,
     pub retry: Retry,
+    pub health: Option<model::Health>,
+    pub outlier: Option<Outlier>,
     /// Present when an endpoint is `https://`.
     pub tls: Option<AgencyTls>,
+    /// Held while it is decided whether one more may be ejected; nobody waits for it.
+    pub(super) ejecting: Mutex<()>,
+    /// Where changes of its endpoints are told, once it is in force.
+    pub(super) journal: OnceLock<Journal>,
 }
 
 #[derive(Debug)]
@@ -35,14 +46,48 @@ pub struct EndpointLive {
     pub endpoint: Endpoint,
     /// What its certificate must be for.
     pub server_name: Option<ServerName<'static>>,
+    pub vitals: Arc<Vitals>,
+}
+
+/// What is known of an endpoint's health. Outlives every change of the config that leaves its URL alone.
+#[derive(Debug)]
+pub struct Vitals {
+    pub health: Health,
+    pub ejection: Ejection,
+    pub addresses: Addresses,
+    pub(super) ramp: Ramp,
 }
 
 static NEXT_UID: AtomicU64 = AtomicU64::new(1);
 
+impl Vitals {
+    /// Well, until the contrary is seen: a start is no outage.
+    pub fn of(endpoint: &Endpoint) -> Vitals {
+        Vitals {
+            health: Health::default(),
+            ejection: Ejection::default(),
+            addresses: Addresses::of(&endpoint.host, endpoint.port),
+            ramp: Ramp::default(),
+        }
+    }
+
+    /// Nothing speaks against it: most endpoints, most of the time.
+    pub(super) fn are_fine(&self) -> bool {
+        self.health.is_healthy() && !self.ejection.is_ejected() && self.ramp.is_over()
+    }
+}
+
+impl EndpointLive {
+    pub fn new(endpoint: Endpoint, server_name: Option<ServerName<'static>>, vitals: Arc<Vitals>) -> EndpointLive {
+        EndpointLive { uid: NEXT_UID.fetch_add(1, Ordering::Relaxed), endpoint, server_name, vitals }
+    }
+}
+
 impl AgencyLive {
-    /// Endpoints that `old` has too (with the same TLS settings) stay the same, and so do the connections to them.
-    /// Errors: TLS settings that cannot be used, with the agency's name.
-    pub fn new(agency: &Agency, old: Option<&AgencyLive>) -> Result<AgencyLive, String> {
+    /// Endpoints that `old` has too stay the same, and so do the connections to them, where `same_tls` says that it has the
+    /// same TLS settings; what is known of their health stays in any case. Errors: TLS settings that cannot be used, with
+    /// the agency's name.
+    pub fn new(agency: &Agency, old: Option<&AgencyLive>, same_tls: bool) -> Result<AgencyLive, String> {
         let fault = |what: &dyn std::fmt::Display| format!("agency {}: {what}", agency.name);
         let https = agency.endpoints.iter().any(|e| e.protocol == EndpointProtocol::Https);
         let tls = match https {
@@ -53,8 +98,8 @@ impl AgencyLive {
             false => None,
         };
         let endpoints = agency.endpoints.iter().map(|endpoint| {
-            let known = old.and_then(|old| old.endpoints.iter().find(|live| live.endpoint == *endpoint));
-            if let Some(known) = known {
+            let known = old.and_then(|old| old.endpoints.iter().find(|live| live.endpoint.url == endpoint.url));
+            if let Some(known) = known.filter(|known| same_tls && known.endpoint == *endpoint) {
                 return Ok(known.clone());
             }
             let server_name = match endpoint.protocol {
@@ -65,16 +110,40 @@ impl AgencyLive {
                 }
                 _ => None,
             };
-            let uid = NEXT_UID.fetch_add(1, Ordering::Relaxed);
-            Ok(Arc::new(EndpointLive { uid, endpoint: endpoint.clone(), server_name }))
+            let vitals = known.map_or_else(|| Arc::new(Vitals::of(endpoint)), |known| known.vitals.clone());
+            Ok(Arc::new(EndpointLive::new(endpoint.clone(), server_name, vitals)))
         });
-        Ok(AgencyLive {
-            name: agency.name.clone(),
-            endpoints: endpoints.collect::<Result<_, String>>()?,
-            balance: agency.balance,
-            identity: agency.identity,
-            retry: agency.retry,
-            tls,
-        })
+        let endpoints = endpoints.collect::<Result<_, String>>()?;
+        let mut live = AgencyLive::plain(agency.name.clone(), endpoints);
+        live.balance = agency.balance;
+        live.identity = agency.identity;
+        live.retry = agency.retry;
+        live.health = agency.health.clone();
+        live.outlier = agency.outlier;
+        live.tls = tls;
+        Ok(live)
+    }
+
+    /// An agency of which nothing is asked but to be there.
+    pub fn plain(name: Arc<str>, endpoints: Vec<Arc<EndpointLive>>) -> AgencyLive {
+        AgencyLive {
+            name,
+            endpoints,
+            balance: Balance::LeastRequest,
+            identity: IdentityKind::None,
+            retry: Retry { attempts: 1, budget_percent: 0 },
+            health: None,
+            outlier: None,
+            tls: None,
+            ejecting: Mutex::default(),
+            journal: OnceLock::new(),
+        }
+    }
+
+    /// One line of the log. `level`: `warn` or `info`. Never waits: a worker may call it.
+    pub(super) fn say(&self, level: &str, endpoint: &EndpointLive, what: &str) {
+        if let Some(journal) = self.journal.get() {
+            journal.write(format!("{level}: agency {} endpoint {}: {what}", self.name, endpoint.endpoint.url));
+        }
     }
 }

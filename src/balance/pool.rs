@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::agency::{AgencyLive, EndpointLive};
+use super::ewma::Ewma;
 use crate::http1::client::{Home, Upstream};
 use crate::http2;
 
@@ -14,6 +16,9 @@ use crate::http2;
 const IDLE_CONNECTIONS: usize = 256;
 /// Shorter than what servers usually keep (60 s and more): closing first avoids the race for the last request (SM-12).
 const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// An address that did not take a connection is tried last for so long.
+const SHUN_TIME: Duration = Duration::from_secs(10);
 
 /// All endpoints this worker knows.
 #[derive(Default)]
@@ -27,6 +32,12 @@ pub struct EndpointPool {
     idle: RefCell<Vec<Box<Upstream>>>,
     h2: RefCell<Option<http2::client::Handle>>,
     in_flight: Cell<u32>,
+    /// Of the addresses, when the connections here were opened.
+    generation: Cell<u32>,
+    /// Where the next connection goes, among several addresses.
+    turn: Cell<usize>,
+    shunned: RefCell<Vec<(SocketAddr, Instant)>>,
+    pub(super) ewma: Ewma,
     pub opened: Cell<u64>,
     pub reused: Cell<u64>,
     pub failed: Cell<u64>,
@@ -37,10 +48,17 @@ pub struct AgencyPools {
     pub agency: Arc<AgencyLive>,
     pub endpoints: Vec<Rc<EndpointPool>>,
     pub(super) turn: Cell<usize>,
+    /// The weights summed up to each endpoint, for draws by weight.
+    pub(super) weights: Vec<u32>,
+    pub(super) dice: Cell<u64>,
 }
 
 /// A request's place at an endpoint, given up on drop.
-pub struct Lease(Rc<EndpointPool>);
+pub struct Lease {
+    pool: Rc<EndpointPool>,
+    /// Of the addresses, when it was taken.
+    generation: u32,
+}
 
 impl Pools {
     pub fn of_agency(&self, agency: &Arc<AgencyLive>) -> AgencyPools {
@@ -49,13 +67,24 @@ impl Pools {
             .endpoints
             .iter()
             .map(|live| known.entry(live.uid).or_insert_with(|| Rc::new(EndpointPool::new(live.clone()))).clone());
-        AgencyPools { agency: agency.clone(), endpoints: endpoints.collect(), turn: Cell::new(0) }
+        let sum = agency.endpoints.iter().scan(0, |sum: &mut u32, live| {
+            *sum += live.endpoint.weight.max(1);
+            Some(*sum)
+        });
+        AgencyPools {
+            agency: agency.clone(),
+            endpoints: endpoints.collect(),
+            turn: Cell::new(0),
+            weights: sum.collect(),
+            dice: Cell::new(crate::chance::bits() as u64 | 1),
+        }
     }
 
-    /// Closes what has been idle too long, and forgets endpoints that no snapshot has.
+    /// Closes what has been idle too long or may lead to an address that is gone, and forgets endpoints that no snapshot has.
     pub fn tidy(&self) {
         let now = tokio::time::Instant::now();
         self.endpoints.borrow_mut().retain(|_, pool| {
+            pool.leave_lost_addresses();
             pool.idle.borrow_mut().retain(|connection| now - connection.idle_since < IDLE_TIME);
             Rc::strong_count(pool) > 1
         });
@@ -80,6 +109,10 @@ pub struct EndpointReport {
 impl EndpointPool {
     fn new(live: Arc<EndpointLive>) -> EndpointPool {
         EndpointPool {
+            generation: Cell::new(live.vitals.addresses.generation()),
+            turn: Cell::new(0),
+            shunned: RefCell::default(),
+            ewma: Ewma::default(),
             live,
             idle: RefCell::default(),
             h2: RefCell::default(),
@@ -96,7 +129,7 @@ impl EndpointPool {
 
     pub fn lease(self: &Rc<Self>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
-        Lease(self.clone())
+        Lease { pool: self.clone(), generation: self.generation.get() }
     }
 
     /// The idle connection used last, if it is still good: the youngest is the least likely to be closed meanwhile.
@@ -120,6 +153,38 @@ impl EndpointPool {
         *self.h2.borrow_mut() = handle;
     }
 
+    /// Where a new connection may go, in the order to try. Empty: the name has no address.
+    pub async fn addresses_in_turn(&self) -> Vec<SocketAddr> {
+        let usable = self.live.vitals.addresses.usable().await;
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let mut order = usable.to_vec();
+        if order.len() > 1 {
+            order.rotate_left(turn % usable.len());
+            let mut shunned = self.shunned.borrow_mut();
+            shunned.retain(|(_, since)| since.elapsed() < SHUN_TIME);
+            // Stable: the turn is kept among the good, and among the bad.
+            order.sort_by_key(|address| shunned.iter().any(|(shunned, _)| shunned == address));
+        }
+        order
+    }
+
+    /// This address did not take a connection.
+    pub fn shun(&self, address: SocketAddr) {
+        let mut shunned = self.shunned.borrow_mut();
+        shunned.retain(|(known, since)| *known != address && since.elapsed() < SHUN_TIME);
+        shunned.push((address, Instant::now()));
+    }
+
+    /// New requests open new connections when an address went away: where the old ones lead is not known.
+    fn leave_lost_addresses(&self) {
+        let generation = self.live.vitals.addresses.generation();
+        if self.generation.replace(generation) != generation {
+            self.idle.borrow_mut().clear();
+            self.set_h2(None);
+        }
+    }
+
     fn report(&self) -> EndpointReport {
         EndpointReport {
             uid: self.live.uid,
@@ -134,14 +199,14 @@ impl EndpointPool {
 
 impl Lease {
     pub fn pool(&self) -> &Rc<EndpointPool> {
-        &self.0
+        &self.pool
     }
 }
 
 impl Home for Lease {
     fn take_back(self, connection: Box<Upstream>) {
-        let mut idle = self.0.idle.borrow_mut();
-        if idle.len() < IDLE_CONNECTIONS {
+        let mut idle = self.pool.idle.borrow_mut();
+        if idle.len() < IDLE_CONNECTIONS && self.generation == self.pool.generation.get() {
             idle.push(connection);
         }
     }
@@ -149,6 +214,6 @@ impl Home for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.pool.in_flight.set(self.pool.in_flight.get() - 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Algorithm, ListenerLimits, Retry, Timeouts};
+use super::model::{Algorithm, ListenerLimits, Outlier, Retry, Timeouts};
 
 /// Room for a few 8 KiB tokens and cookies; NGINX allows 32 KiB in all too.
 pub const HEADERS: usize = 32 * 1024;
@@ -42,6 +42,17 @@ pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 pub const HEALTHY_AFTER: u32 = 2;
 pub const UNHEALTHY_AFTER: u32 = 3;
+
+pub const OUTLIER: Outlier = Outlier {
+    // Fewer, and one bad resource of an agency would eject an endpoint that serves all others well.
+    consecutive: 5,
+    // Long enough for a process to be restarted, short enough that an ejection by mistake is no outage.
+    base: Duration::from_secs(10),
+    // What fails for an hour is probed every five minutes: whoever mends it sees that soon.
+    max: Duration::from_secs(5 * 60),
+    // The other half has to carry everything; with less, the cure would be worse than the illness.
+    max_share: 50,
+};
 
 pub const ASSERTION_ISSUER: &str = "darvazeh";
 /// The contract's bound: an assertion is for one request, not for keeping.

@@ -229,6 +229,8 @@ pub struct Agency {
     pub endpoints: Vec<Endpoint>,
     pub tls: ClientTls,
     pub health: Option<Health>,
+    /// `None` for `outlier: off`.
+    pub outlier: Option<Outlier>,
     pub balance: Balance,
     pub timeouts: Timeouts,
     pub retry: Retry,
@@ -309,6 +311,7 @@ impl PartialEq for Agency {
             endpoints,
             tls,
             health,
+            outlier,
             balance,
             timeouts,
             retry,
@@ -322,6 +325,7 @@ impl PartialEq for Agency {
             && *endpoints == other.endpoints
             && *tls == other.tls
             && *health == other.health
+            && *outlier == other.outlier
             && *balance == other.balance
             && *timeouts == other.timeouts
             && *retry == other.retry
@@ -363,15 +367,31 @@ pub struct ClientTls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub path: String,
+    /// The statuses of a good answer; empty: 200 to 399.
+    pub status: Vec<u16>,
     pub interval: Duration,
     pub timeout: Duration,
     pub healthy_after: u32,
     pub unhealthy_after: u32,
 }
 
+/// When requests themselves show that an endpoint is ill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlier {
+    /// Failures in a row until an endpoint is ejected.
+    pub consecutive: u32,
+    /// How long the first time; the nth time, n times as long.
+    pub base: Duration,
+    /// The longest.
+    pub max: Duration,
+    /// Percent of the agency's endpoints that may be out when one is ejected, itself included.
+    pub max_share: u32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     LeastRequest,
+    PeakEwma,
     RoundRobin,
     HashSubject,
 }

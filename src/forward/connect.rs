@@ -1,11 +1,12 @@
-//! A new connection to an endpoint: resolve, connect, TLS, and which HTTP it speaks. All within one time limit.
+//! A new connection to an endpoint: TCP to one of its addresses, TLS, and which HTTP it speaks. All within one time limit.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::failure::ConnectFailure;
@@ -29,7 +30,7 @@ pub async fn connect(
     limit: Duration,
     patience: Patience,
 ) -> Result<Connected, ConnectFailure> {
-    let connecting = open(agency, pool, upgrade, patience);
+    let connecting = open(agency, pool, upgrade, limit, patience);
     let connected = match tokio::time::timeout(limit, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(ConnectFailure::TimedOut),
@@ -43,11 +44,11 @@ async fn open(
     agency: &AgencyLive,
     pool: &EndpointPool,
     upgrade: bool,
+    limit: Duration,
     patience: Patience,
 ) -> Result<Connected, ConnectFailure> {
-    let endpoint = &pool.live.endpoint;
-    let tcp = tcp(&endpoint.host, endpoint.port).await?;
-    match (endpoint.protocol, &agency.tls) {
+    let tcp = tcp(pool, limit).await?;
+    match (pool.live.endpoint.protocol, &agency.tls) {
         (EndpointProtocol::Http, _) => Ok(speak_http1(Transport::Tcp(tcp), patience)),
         (EndpointProtocol::H2c, _) => speak_http2(Transport::Tcp(tcp), upgrade).await,
         (EndpointProtocol::Https, Some(tls)) => over_tls(tcp, tls, pool, upgrade, patience).await,
@@ -78,19 +79,21 @@ async fn speak_http2(transport: Transport, settled: bool) -> Result<Connected, C
     http2::client::handshake(transport, settled).await.map(Connected::Http2).map_err(|_| ConnectFailure::Protocol)
 }
 
-/// The first address that answers. Addresses of the host itself are not looked up.
-async fn tcp(host: &str, port: u16) -> Result<TcpStream, ConnectFailure> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return tcp_to(SocketAddr::new(address, port)).await;
-    }
-    let addresses = lookup_host((bare, port)).await.map_err(|_| ConnectFailure::Dns)?;
+/// The first address that answers; each may take its part of the time that is left, so that one that is black-holed leaves
+/// the others some.
+async fn tcp(pool: &EndpointPool, limit: Duration) -> Result<TcpStream, ConnectFailure> {
+    let deadline = Instant::now() + limit;
+    let addresses = pool.addresses_in_turn().await;
     let mut last = ConnectFailure::Dns;
-    for address in addresses {
-        match tcp_to(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(failure) => last = failure,
-        }
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let part = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
+        last = match tokio::time::timeout(part, tcp_to(*address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(failure)) => failure,
+            Err(_) => ConnectFailure::TimedOut,
+        };
+        pool.shun(*address);
     }
     Err(last)
 }

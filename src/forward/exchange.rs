@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::headers::{self, from_agency};
 use super::prepare::Prepared;
 use super::upgrade::{HANDSHAKE, Wish};
-use crate::balance::{AgencyPools, EndpointPool, Lease};
+use crate::balance::{AgencyPools, EndpointPool, Lease, Outcome};
 use crate::body::Body;
 use crate::config::model::EndpointProtocol;
 use crate::http1::client::{self, AnswerBodyOrUpgrade, Patience, Upstream};
@@ -42,11 +42,11 @@ pub async fn deliver(
     let attempts = if prepared.retry { pools.agency.retry.attempts.max(1) } else { 1 };
     let mut last = Failure::NoEndpoint;
     for _ in 0..attempts {
-        let Some((at, pool)) = pools.pick(prepared.subject, attempt.tried) else { break };
-        if at < 64 {
-            attempt.tried |= 1 << at;
-        }
-        match attempt.run(pool).await {
+        let Some(picked) = pools.pick(prepared.subject, attempt.tried) else { break };
+        attempt.tried |= picked.bit();
+        let ended = attempt.run(picked.pool).await;
+        picked.note(outcome(&ended));
+        match ended {
             Ok(mut reply) => {
                 if reply.tunnel.is_none() {
                     from_agency(reply.status, &mut reply.headers, prepared.authenticated)?;
@@ -65,6 +65,19 @@ enum Ended {
     Final(Failure),
     /// Nothing reached the agency, or it may safely reach one again.
     MayTryAgain(Failure),
+}
+
+/// What a try tells of its endpoint. A 501 or 505 is about the request.
+fn outcome(ended: &Result<Reply, Ended>) -> Outcome {
+    match ended {
+        Ok(reply) => match reply.status {
+            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Outcome::Unknown,
+            status if status.is_server_error() => Outcome::Bad,
+            _ => Outcome::Good,
+        },
+        Err(Ended::Final(Failure::RequestBody(_)) | Ended::MayTryAgain(Failure::RequestBody(_))) => Outcome::Unknown,
+        Err(_) => Outcome::Bad,
+    }
 }
 
 struct Attempt<'a> {

@@ -101,8 +101,8 @@ fn agency(model: &model::Agency, previous: Option<&Snapshot>) -> Result<Arc<Agen
     });
     match at {
         Some((old, live)) if old == model => Ok(live.clone()),
-        Some((old, live)) if old.tls == model.tls => AgencyLive::new(model, Some(live)).map(Arc::new),
-        _ => AgencyLive::new(model, None).map(Arc::new),
+        Some((old, live)) => AgencyLive::new(model, Some(live), old.tls == model.tls).map(Arc::new),
+        None => AgencyLive::new(model, None, false).map(Arc::new),
     }
 }
 

@@ -101,6 +101,8 @@ fn what_is_neither_is_neutral() {
             ("weight: 2", "weight: 3", "endpoint_weight"),
             ("\"http://127.0.0.1:19003\", ", "", "endpoint_removed"),
             ("health: { path: /healthz }", "health: { path: /health }", "health_changed"),
+            ("health: { path: /healthz }", "health: { path: /healthz, status: 204 }", "health_changed"),
+            ("identity: assertion", "identity: assertion\n    outlier: off", "outlier_changed"),
             ("identity: assertion", "identity: assertion\n    balance: round_robin", "balance_changed"),
             ("identity: assertion", "identity: assertion\n    timeouts: { response: 9s }", "timeout_changed"),
             ("identity: assertion", "identity: assertion\n    retry: off", "retry_changed"),

@@ -9,7 +9,7 @@ use super::routes::timeouts;
 use super::trust;
 use crate::config::Config;
 use crate::config::model::{
-    Agency, AgencyScope, Balance, Endpoint, EndpointProtocol, Health, IdentityKind, Retry, Title,
+    Agency, AgencyScope, Balance, Endpoint, EndpointProtocol, Health, IdentityKind, Outlier, Retry, Title,
 };
 use crate::config::units::show_duration;
 use crate::words::Level;
@@ -152,6 +152,11 @@ fn workings(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {
         let phrase = format!("health check becomes {to} instead of {from}");
         changes.push(Change::neutral(Kind::HealthChanged, phrase).from(from).to(to));
     }
+    if old.outlier != new.outlier {
+        let (from, to) = (outlier(old.outlier.as_ref()), outlier(new.outlier.as_ref()));
+        let phrase = format!("ejects endpoints {to} instead of {from}");
+        changes.push(Change::neutral(Kind::OutlierChanged, phrase).from(from).to(to));
+    }
     if old.balance != new.balance {
         let (from, to) = (balance(old.balance), balance(new.balance));
         let phrase = format!("is balanced by {to} instead of {from}");
@@ -171,12 +176,23 @@ fn health(health: Option<&Health>) -> String {
     let Some(health) = health else { return "none".to_owned() };
     let (interval, timeout) = (show_duration(health.interval), show_duration(health.timeout));
     let (up, down) = (health.healthy_after, health.unhealthy_after);
-    format!("{} every {interval} within {timeout}, up after {up}, down after {down}", health.path)
+    let status = match &health.status[..] {
+        [] => String::new(),
+        wanted => format!(" for {}", wanted.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    format!("{}{status} every {interval} within {timeout}, up after {up}, down after {down}", health.path)
+}
+
+fn outlier(outlier: Option<&Outlier>) -> String {
+    let Some(Outlier { consecutive, base, max, max_share }) = outlier else { return "never".to_owned() };
+    let (base, max) = (show_duration(*base), show_duration(*max));
+    format!("after {consecutive} failures for {base} to {max}, at most {max_share} %")
 }
 
 fn balance(balance: Balance) -> &'static str {
     match balance {
         Balance::LeastRequest => "least_request",
+        Balance::PeakEwma => "peak_ewma",
         Balance::RoundRobin => "round_robin",
         Balance::HashSubject => "hash_subject",
     }

@@ -99,6 +99,7 @@ kinds! {
     EncryptionAdded = "encryption_added",
     UpstreamTlsChanged = "upstream_tls_changed",
     HealthChanged = "health_changed",
+    OutlierChanged = "outlier_changed",
     BalanceChanged = "balance_changed",
     ListenerAdded = "listener_added",
     ListenerRemoved = "listener_removed",

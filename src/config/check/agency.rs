@@ -60,6 +60,7 @@ fn agency(name: &str, place: Place, field: &Field<'_>, base: &Manner, cx: &mut C
         province,
         tls: manner.tls,
         health: manner.health.into_health(),
+        outlier: manner.outlier,
         balance: manner.balance,
         timeouts: manner.timeouts,
         retry: manner.retry,

@@ -1,4 +1,4 @@
-//! How an agency is spoken to: TLS, health, balance, time limits, retries, identity. `defaults.agencies` and an agency have
+//! How an agency is spoken to: TLS, health, ejection, balance, time limits, retries, identity. `defaults.agencies` and an agency have
 //! these keys alike: each is read over a base, key by key, the built-in values at the bottom.
 
 use std::time::Duration;
@@ -6,16 +6,17 @@ use std::time::Duration;
 use super::{
     Context, DAY, Field, HOUR, MILLISECOND, SECOND, Table, certificate, codes, count_or, defaults, duration_or,
 };
-use crate::config::model::{Balance, ClientTls, Health, IdentityKind, Retry, Timeouts};
+use crate::config::model::{Balance, ClientTls, Health, IdentityKind, Outlier, Retry, Timeouts};
 use crate::config::read::shown;
 
-pub const KEYS: [&str; 6] = ["tls", "health", "balance", "timeouts", "retry", "identity"];
+pub const KEYS: [&str; 7] = ["tls", "health", "outlier", "balance", "timeouts", "retry", "identity"];
 
 /// Everything that `defaults.agencies` may say.
 #[derive(Clone)]
 pub struct Manner {
     pub tls: ClientTls,
     pub health: HealthKeys,
+    pub outlier: Option<Outlier>,
     pub balance: Balance,
     pub timeouts: Timeouts,
     pub retry: Retry,
@@ -26,6 +27,7 @@ pub struct Manner {
 #[derive(Clone)]
 pub struct HealthKeys {
     path: Option<String>,
+    status: Vec<u16>,
     interval: Duration,
     timeout: Duration,
     healthy_after: u32,
@@ -44,11 +46,13 @@ impl Manner {
         tls: ClientTls { roots: None, client: None, server_name: None },
         health: HealthKeys {
             path: None,
+            status: Vec::new(),
             interval: defaults::HEALTH_INTERVAL,
             timeout: defaults::HEALTH_TIMEOUT,
             healthy_after: defaults::HEALTHY_AFTER,
             unhealthy_after: defaults::UNHEALTHY_AFTER,
         },
+        outlier: Some(defaults::OUTLIER),
         balance: Balance::LeastRequest,
         timeouts: defaults::TIMEOUTS,
         retry: defaults::RETRY,
@@ -63,8 +67,8 @@ impl HealthKeys {
     }
 
     pub fn into_health(self) -> Option<Health> {
-        let HealthKeys { path, interval, timeout, healthy_after, unhealthy_after } = self;
-        Some(Health { path: path?, interval, timeout, healthy_after, unhealthy_after })
+        let HealthKeys { path, status, interval, timeout, healthy_after, unhealthy_after } = self;
+        Some(Health { path: path?, status, interval, timeout, healthy_after, unhealthy_after })
     }
 }
 
@@ -72,6 +76,7 @@ impl HealthKeys {
 pub fn read(table: &Table<'_>, base: &Manner, of: Of, cx: &mut Context<'_>) -> Manner {
     let balances = [
         ("least_request", Balance::LeastRequest),
+        ("peak_ewma", Balance::PeakEwma),
         ("round_robin", Balance::RoundRobin),
         ("hash_subject", Balance::HashSubject),
     ];
@@ -84,6 +89,7 @@ pub fn read(table: &Table<'_>, base: &Manner, of: Of, cx: &mut Context<'_>) -> M
     Manner {
         tls: table.get("tls").map_or_else(|| base.tls.clone(), |f| client_tls(&f, &base.tls, of, cx)),
         health: table.get("health").map_or_else(|| base.health.clone(), |f| health(&f, &base.health, of, cx)),
+        outlier: table.get("outlier").map_or(base.outlier, |f| outlier(&f, base.outlier, cx)),
         balance: table.get("balance").and_then(|f| f.word(cx.faults, &balances)).unwrap_or(base.balance),
         timeouts: table.get("timeouts").map_or(base.timeouts, |f| timeouts(&f, cx).over(base.timeouts)),
         retry: table.get("retry").map_or(base.retry, |f| retry(&f, base.retry, cx)),
@@ -130,7 +136,7 @@ fn health(field: &Field<'_>, base: &HealthKeys, of: Of, cx: &mut Context<'_>) ->
     if field.is_off() {
         return HealthKeys { path: None, ..base.clone() };
     }
-    let known = ["path", "interval", "timeout", "healthy_after", "unhealthy_after"];
+    let known = ["path", "status", "interval", "timeout", "healthy_after", "unhealthy_after"];
     let Some(table) = field.table(cx.faults, &known) else { return base.clone() };
     let path = match table.get("path") {
         Some(field) => health_path(&field, cx),
@@ -142,6 +148,7 @@ fn health(field: &Field<'_>, base: &HealthKeys, of: Of, cx: &mut Context<'_>) ->
     };
     HealthKeys {
         path,
+        status: table.get("status").and_then(|f| statuses(&f, cx)).unwrap_or_else(|| base.status.clone()),
         interval: duration_or(&table, "interval", MILLISECOND, HOUR, base.interval, cx),
         timeout: duration_or(&table, "timeout", MILLISECOND, HOUR, base.timeout, cx),
         healthy_after: count_or(&table, "healthy_after", 1, 100, base.healthy_after, cx),
@@ -157,6 +164,38 @@ fn health_path(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
         field.fault(cx.faults, codes::BAD_PATH, message, "write an absolute path, like `/healthz`");
     }
     fits.then(|| text.to_owned())
+}
+
+/// One status, or a list of them.
+fn statuses(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Vec<u16>> {
+    let one = |field: &Field<'_>, cx: &mut Context<'_>| {
+        let status = field.count(cx.faults, 200..=599)?;
+        u16::try_from(status).ok()
+    };
+    if !field.is_list() {
+        return one(field, cx).map(|status| vec![status]);
+    }
+    let items: Vec<_> = field.some_items(cx.faults)?.collect();
+    items.iter().map(|item| one(item, cx)).collect()
+}
+
+/// `off` ejects nobody. A mapping without a key is read over the built-in values where the base is `off`.
+fn outlier(field: &Field<'_>, base: Option<Outlier>, cx: &mut Context<'_>) -> Option<Outlier> {
+    if field.is_off() {
+        return None;
+    }
+    if !field.is_table() {
+        let remedy = "write `outlier: { consecutive: 5 }`, or `outlier: off`";
+        return field.wrong_type::<Outlier>(cx.faults, "a mapping or `off`", remedy).or(base);
+    }
+    let d = base.unwrap_or(defaults::OUTLIER);
+    let Some(table) = field.table(cx.faults, &["consecutive", "base", "max", "max_share"]) else { return base };
+    Some(Outlier {
+        consecutive: count_or(&table, "consecutive", 1, 1000, d.consecutive, cx),
+        base: duration_or(&table, "base", MILLISECOND, HOUR, d.base, cx),
+        max: duration_or(&table, "max", MILLISECOND, DAY, d.max, cx),
+        max_share: count_or(&table, "max_share", 0, 100, d.max_share, cx),
+    })
 }
 
 /// Time limits as written: of an agency, or of a route on top of its agency's.
