@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::reloads::Reloads;
+use super::upgrades::Upgrades;
 use crate::auth::cache::CacheStats;
 use crate::clock::Clock;
 use crate::listen::{ListenerLive, Order, WorkerReport};
@@ -23,6 +24,7 @@ pub struct Control {
     pub clock: Clock,
     pub listeners: ArcSwap<Vec<Arc<ListenerLive>>>,
     pub reloads: Reloads,
+    pub upgrades: Upgrades,
     pub workers: Vec<mpsc::UnboundedSender<Order>>,
     pub caches: Vec<Arc<CacheStats>>,
     pub draining: AtomicBool,
@@ -49,8 +51,37 @@ impl Control {
         reports
     }
 
+    /// Every worker answers within this long. One whose thread has ended after a drain has nothing left to answer for.
+    pub async fn answers(&self, within: Duration) -> bool {
+        let pinged: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (answer, answered) = oneshot::channel();
+                worker.send(Order::Ping(answer)).map(|()| answered)
+            })
+            .collect();
+        let all = async {
+            for answered in pinged {
+                let alive = match answered {
+                    Ok(answered) => answered.await.is_ok(),
+                    Err(_) => false,
+                };
+                if !alive && !self.draining.load(Ordering::Relaxed) {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(within, all).await.unwrap_or(false)
+    }
+
     /// Ready: every issuer has keys, and we are not on our way out.
     pub fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && self.live.load().issuers.iter().all(|issuer| issuer.has_keys())
+        !self.draining.load(Ordering::Relaxed) && self.has_keys()
+    }
+
+    pub fn has_keys(&self) -> bool {
+        self.live.load().issuers.iter().all(|issuer| issuer.has_keys())
     }
 }

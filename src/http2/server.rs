@@ -17,7 +17,7 @@ use super::duplex::StreamIo;
 use super::receive::Receiving;
 use super::send::{SendError, Sending};
 use crate::body::Body;
-use crate::closing::Ear;
+use crate::closing::{Ear, Word};
 use crate::http1::head::HeadFault;
 use crate::http1::server::Service;
 use crate::http1::tunnel;
@@ -67,9 +67,11 @@ pub async fn serve<S: Service + 'static>(
     let mut dog = Watchdog::new(settings.header_time);
     let mut leaving = false;
     let mut quiet = false;
+    // A client told to go away before its first request would have come for nothing: that one it may ask first.
+    let mut enough = Word::Close;
     loop {
         let accepted = poll_fn(|cx| {
-            if ear.poll(cx) && !std::mem::replace(&mut leaving, true) {
+            if ear.poll(cx) >= enough && !std::mem::replace(&mut leaving, true) {
                 connection.graceful_shutdown();
             }
             if let Poll::Ready(accepted) = connection.poll_accept(cx) {
@@ -90,6 +92,7 @@ pub async fn serve<S: Service + 'static>(
         .await;
         match accepted {
             Some(Some(Ok((request, respond)))) => {
+                enough = Word::Last;
                 tokio::task::spawn_local(stream(request, respond, service.clone(), settings));
             }
             Some(Some(Err(_)) | None) => return,
