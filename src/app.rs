@@ -72,12 +72,16 @@ pub struct Running {
     admin_socket: Option<(SocketAddr, std::net::TcpListener)>,
 }
 
-/// Starts everything, on sockets that were inherited where there are any. Every listener accepts when this returns. Must be
-/// called outside of any runtime.
-pub fn start(
+/// Starts everything. Every listener accepts when this returns. Must be called outside of any runtime.
+pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartError> {
+    start_on(Inherited::default(), loaded, workers, Notify::default())
+}
+
+/// Like [`start`], on sockets that were inherited where a listener finds its own among them.
+pub fn start_on(
+    mut inherited: Inherited,
     loaded: Loaded,
     workers: Option<usize>,
-    mut inherited: Inherited,
     notify: Notify,
 ) -> Result<Running, StartError> {
     let Loaded { config, last_good, .. } = loaded;
@@ -130,11 +134,7 @@ pub fn start(
     }
 
     let (leave, left) = tokio::sync::watch::channel(false);
-    let socket = admin_socket.as_ref().map(|(_, socket)| socket.try_clone()).transpose()?;
-    let admin_task = socket.map(|socket| {
-        let _inside = runtime.enter();
-        Ok::<_, io::Error>(runtime.spawn(admin::server::serve(TcpListener::from_std(socket)?, control.clone(), left)))
-    });
+    let admin_task = admin_socket.as_ref().map(|(_, socket)| serve_admin(socket, &runtime, &control, left));
     let admin_task = admin_task.transpose()?;
     let (file, last_good) = (config.file.clone(), last_good.into());
     let reloader = Reloader { file, control: control.clone(), around, last_good, notify: notify.clone() };
@@ -167,6 +167,17 @@ fn open_admin(asked: SocketAddr, inherited: &mut Inherited) -> Result<std::net::
     let socket = inherited.take_admin(asked).map_or_else(|| std::net::TcpListener::bind(asked), Ok);
     let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
     socket.map_err(|error| format!("admin: {asked}: {error}"))
+}
+
+fn serve_admin(
+    socket: &std::net::TcpListener,
+    runtime: &Runtime,
+    control: &Arc<Control>,
+    leave: tokio::sync::watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let socket = socket.try_clone()?;
+    let socket = runtime.block_on(async { TcpListener::from_std(socket) })?;
+    Ok(runtime.spawn(admin::server::serve(socket, control.clone(), leave)))
 }
 
 /// Returns when every issuer's keys are there.

@@ -167,6 +167,7 @@ impl Upgrader {
 }
 
 /// How it ended; it is helped to end if it does not by itself.
+#[expect(clippy::disallowed_methods, reason = "on a thread that is there to block")]
 fn end(child: &mut Child) -> String {
     let until = Instant::now() + EXIT;
     let ended = loop {

@@ -25,10 +25,9 @@ use tokio_rustls::TlsAcceptor;
 
 use self::tries::Ground;
 use super::certs::{self, DevCerts};
-use crate::app::{self, notify::Notify};
+use crate::app;
 use crate::clock::Clock;
 use crate::config::model::{ClientAuth, ServerTls};
-use crate::listen::handoff::Inherited;
 use crate::tls::certs::{load_roots, load_server};
 use crate::tls::server::server_config;
 
@@ -104,8 +103,7 @@ fn start_gateway(file: &Path) -> Result<Gateway, String> {
         super::check::print(&faults, &mut text);
         String::from_utf8_lossy(&text).into_owned()
     })?;
-    let running =
-        app::start(loaded, None, Inherited::default(), Notify::default()).map_err(|error| error.to_string())?;
+    let running = app::start(loaded, None).map_err(|error| error.to_string())?;
     let public = running.listeners.first().map(|(_, address)| *address).ok_or("routes.yaml has no listener")?;
     let admin = running.admin.ok_or("routes.yaml has no admin listener")?;
     let stop = Box::new(move || {

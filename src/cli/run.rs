@@ -62,7 +62,7 @@ fn start(file: &Path) -> Result<Started, NotStarted> {
     })?;
     check::print(&loaded.warnings, &mut std::io::stderr());
     let (workers, limit) = (workers()?, upgrade_limit()?);
-    let mut running = app::start(loaded, workers, inherited, notify.clone()).map_err(|error| text(&error))?;
+    let mut running = app::start_on(inherited, loaded, workers, notify.clone()).map_err(|error| text(&error))?;
     let taken_over = running.upgradable(program, limit);
     // Before the line that says "ready": whoever reads it may send a signal at once.
     let signals = running.runtime().block_on(async { Signals::new() });
