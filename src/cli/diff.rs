@@ -6,12 +6,13 @@
 //! ```text
 //! pairs      which is which                     takeover   who answers a request now (asks both compiled tables)
 //! routes     route by route, by facets          overlap    requests where patterns cross
-//! issuers agencies listeners operation trust    the other sections
+//! issuers agencies listeners trust operation expectations    the other sections
 //! write      text and JSON
 //! ```
 
 mod agencies;
 mod change;
+mod expectations;
 mod facets;
 mod issuers;
 mod listeners;
@@ -24,12 +25,13 @@ mod trust;
 mod write;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::check;
 use crate::clock::UnixTime;
-use crate::config::{self, Config};
+use crate::config::{Config, Fault, Loaded};
+use crate::live;
 use change::{Change, Severity};
 use pairs::Pairs;
 
@@ -72,7 +74,15 @@ const DIFFERS: u8 = 2;
 
 /// Loads both files at `now` and writes what differs to standard output.
 pub fn run(options: &Options, now: UnixTime) -> ExitCode {
-    let (Some(old), Some(new)) = (load(&options.old, now), load(&options.new, now)) else {
+    // Reading is most of the work, and the two have nothing to do with each other.
+    let (old, new) = std::thread::scope(|scope| {
+        let old = scope.spawn(|| live::load_checked(&options.old, now));
+        let new = live::load_checked(&options.new, now);
+        (old.join(), new)
+    });
+    // It has said why on standard error.
+    let Ok(old) = old else { return ExitCode::FAILURE };
+    let (Some(old), Some(new)) = (good(old), good(new)) else {
         return ExitCode::FAILURE;
     };
     let changes = compare(&old, &new);
@@ -91,8 +101,8 @@ pub fn run(options: &Options, now: UnixTime) -> ExitCode {
 }
 
 /// `None`: refused, and the faults are told.
-fn load(file: &Path, now: UnixTime) -> Option<Config> {
-    match config::load(file, now) {
+fn good(loaded: Result<Loaded, Vec<Fault>>) -> Option<Config> {
+    match loaded {
         Ok(loaded) => Some(loaded.config),
         Err(faults) => {
             check::print(&faults, &mut io::stderr());
@@ -112,6 +122,7 @@ fn compare(old: &Config, new: &Config) -> Vec<Change> {
     agencies::compare(old, new, &pairs, &mut changes);
     listeners::compare(old, new, &pairs, &mut changes);
     operation::compare(old, new, &mut changes);
+    expectations::compare(old, new, &mut changes);
     changes.sort_by_key(write::Section::of);
     changes
 }

@@ -7,6 +7,7 @@
 
 mod check;
 pub mod codes;
+mod core_schema;
 pub mod defaults;
 pub mod fault;
 mod glob;

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::codes;
+use super::core_schema::{is_bool, is_null, is_number};
 use super::nearest::nearest;
 use super::raw::{Entry, Node, Place, Value};
 use super::report::{Faults, Reported};
@@ -400,31 +401,4 @@ pub fn shown(text: &str) -> String {
         Some((cut, _)) => text[..cut].chars().map(plain).chain(['…']).collect(),
         None => text.chars().map(plain).collect(),
     }
-}
-
-// YAML 1.2 core schema, section 10.3.2.
-
-fn is_null(text: &str) -> bool {
-    matches!(text, "" | "~" | "null" | "Null" | "NULL")
-}
-
-fn is_bool(text: &str) -> bool {
-    matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE")
-}
-
-fn is_number(text: &str) -> bool {
-    let body = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if let Some(hex) = text.strip_prefix("0x") {
-        return !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
-    }
-    if let Some(octal) = text.strip_prefix("0o") {
-        return !octal.is_empty() && octal.bytes().all(|b| matches!(b, b'0'..=b'7'));
-    }
-    if matches!(body, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return true;
-    }
-    body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && body.bytes().any(|b| b.is_ascii_digit())
-        && body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'))
-        && text.parse::<f64>().is_ok()
 }

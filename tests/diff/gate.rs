@@ -20,11 +20,14 @@ fn exit_codes_are_those_of_the_contract() {
 fn a_faulty_file_is_told_and_nothing_is_compared() {
     let ground = Ground::new();
     let bad = with(BASE, "agency: news", "agency: newss");
-    for (old, new) in [(BASE, &*bad), (&*bad, BASE)] {
-        let output = ground.diff(old, new, &[]);
-        assert_eq!(output.status.code(), Some(1));
-        assert!(output.stdout.is_empty());
-        assert!(text(&output.stderr).contains("error[E0103]"), "{}", text(&output.stderr));
+    let broken = with(BASE, "prefix: /news", "prefix: /olds");
+    for (bad, told) in [(&bad, "error[E0103]"), (&broken, "expect[0]")] {
+        for (old, new) in [(BASE, &**bad), (&**bad, BASE)] {
+            let output = ground.diff(old, new, &[]);
+            assert_eq!(output.status.code(), Some(1));
+            assert!(output.stdout.is_empty());
+            assert!(text(&output.stderr).contains(told), "{}", text(&output.stderr));
+        }
     }
 }
 

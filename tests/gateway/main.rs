@@ -2,6 +2,7 @@
 //! short story, and names the standards point it stands for.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[allow(dead_code, reason = "some of it is for the tests beside these")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -192,6 +192,14 @@ impl Gateway {
         assert!(status.success(), "kill -s {name} {id}");
     }
 
+    /// Resident memory now (`VmRSS`).
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.child.lock().expect("no panic while locked").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Waits for the end of the process.
     pub async fn exit(&self) -> ExitStatus {
         within("the gateway to end", async {

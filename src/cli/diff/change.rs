@@ -124,6 +124,8 @@ kinds! {
     DrainChanged = "drain_changed",
     ContactChanged = "contact_changed",
     AssertionChanged = "assertion_changed",
+    ExpectationAdded = "expectation_added",
+    ExpectationRemoved = "expectation_removed",
 }
 
 impl Serialize for Kind {

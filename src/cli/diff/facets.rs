@@ -199,7 +199,7 @@ fn cors(old: &Route, new: &Route, changes: &mut Vec<Change>) {
 
 /// Without a list, the route's own.
 fn cors_methods(cors: &Cors, route: &Route) -> Vec<String> {
-    let list: &[_] = if cors.methods.is_empty() { &route.methods } else { &cors.methods };
+    let list = if cors.methods.is_empty() { &*route.methods } else { &cors.methods };
     if list.is_empty() { vec!["any".to_owned()] } else { list.iter().map(ToString::to_string).collect() }
 }
 

@@ -200,3 +200,6 @@ impl fmt::Display for Example {
         write!(f, "{} {host}{}", self.method, written::readable(&self.path.replace(ANYTHING, "*")))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,15 +36,16 @@ pub fn human(changes: &[Change], colour: bool, out: &mut dyn Write) -> io::Resul
             Section::Refused => paint(YELLOW),
             _ => "",
         };
+        let plain = if tint.is_empty() { "" } else { PLAIN };
         writeln!(out, "{}{tint}{} ({}){}", paint(BOLD), section.title(), within.len(), paint(PLAIN))?;
         for alike in alike(&within) {
             let shown = if alike.len() > ALIKE { EXAMPLES } else { alike.len() };
             for change in &alike[..shown] {
                 let at = change.at.as_ref().map(|at| format!("  ({}:{})", at.file, at.line)).unwrap_or_default();
-                writeln!(out, "  {tint}{}{}{at}", visible(&change.what()), paint(PLAIN))?;
+                writeln!(out, "  {tint}{}{plain}{at}", visible(&change.what()))?;
             }
             if shown < alike.len() {
-                writeln!(out, "  {tint}… and {} more like this{}", alike.len() - shown, paint(PLAIN))?;
+                writeln!(out, "  {tint}… and {} more like this{plain}", alike.len() - shown)?;
             }
         }
         writeln!(out)?;

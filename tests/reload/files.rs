@@ -1,0 +1,172 @@
+//! Files that change while the gateway runs.
+
+use std::io::Write;
+use std::os::unix::fs::symlink;
+
+use crate::replace;
+use crate::support::agency::Agency;
+use crate::support::certs::{Trust, ca, client_config};
+use crate::support::client::{HOST, get, handshake, send};
+use crate::support::gateway::{Gateway, Metrics, directory};
+use crate::support::verdict::{assert_passed, assert_refused};
+use crate::support::within;
+use crate::support::world::{Config, standard};
+
+fn applied(m: &Metrics) -> f64 {
+    m.sum("darvazeh_config_reloads_total", &["outcome=\"applied\""])
+}
+
+fn refused(m: &Metrics) -> f64 {
+    m.sum("darvazeh_config_reloads_total", &["outcome=\"refused\""])
+}
+
+fn watched(url: &str) -> Config {
+    standard(url).top("watch: true")
+}
+
+#[tokio::test]
+async fn a_watched_file_is_taken_up_when_it_is_replaced() {
+    let agency = Agency::hello().await;
+    let gateway = watched(&agency.url()).start().await;
+    replace(&gateway.config_file(), &watched(&agency.url()).simple("new", "registry", 0).yaml());
+    gateway.metrics_when("an applied reload", |m| applied(m) == 1.0).await;
+    assert_passed(&send(&gateway, get("/new", &[])).await);
+}
+
+/// Each half by itself is a fault: had either been taken up, a refusal would have been counted.
+#[tokio::test]
+async fn a_file_that_is_being_written_is_waited_out() {
+    let agency = Agency::hello().await;
+    let gateway = watched(&agency.url()).start().await;
+    let text = watched(&agency.url()).simple("new", "registry", 0).yaml();
+    let (first, second) = text.split_at(text.len() / 2);
+    let mut file = std::fs::File::create(gateway.config_file()).unwrap();
+    for piece in first.as_bytes().chunks(64).chain(second.as_bytes().chunks(64)) {
+        file.write_all(piece).unwrap();
+        file.flush().unwrap();
+        // A slow editor is the point here: no event tells when the watcher has looked.
+        tokio::time::sleep(std::time::Duration::from_millis(120)).await;
+    }
+    drop(file);
+    let metrics = gateway.metrics_when("an applied reload", |m| applied(m) == 1.0).await;
+    assert_eq!(refused(&metrics), 0.0);
+    assert_passed(&send(&gateway, get("/new", &[])).await);
+}
+
+/// As Kubernetes swaps a ConfigMap: `routes.yaml` -> `..data/routes.yaml`, and `..data` -> a directory of each version.
+#[tokio::test]
+async fn a_config_map_is_taken_up_when_its_link_is_swapped() {
+    let agency = Agency::hello().await;
+    let dir = directory("");
+    let version = |name: &str, text: &str| {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        std::fs::write(dir.path().join(name).join("routes.yaml"), text).unwrap();
+    };
+    version("..one", &watched(&agency.url()).yaml());
+    version("..two", &watched(&agency.url()).simple("new", "registry", 0).yaml());
+    std::fs::remove_file(dir.path().join("routes.yaml")).unwrap();
+    symlink("..one", dir.path().join("..data")).unwrap();
+    symlink("..data/routes.yaml", dir.path().join("routes.yaml")).unwrap();
+    let gateway = Gateway::start_in(dir).await;
+    assert_refused(&send(&gateway, get("/new", &[])).await, 404, "route_unknown");
+    symlink("..two", gateway.path().join("..swap")).unwrap();
+    std::fs::rename(gateway.path().join("..swap"), gateway.path().join("..data")).unwrap();
+    gateway.metrics_when("an applied reload", |m| applied(m) == 1.0).await;
+    assert_passed(&send(&gateway, get("/new", &[])).await);
+}
+
+/// A bad edit is refused by name, stays visible, and is forgotten once it is mended.
+#[tokio::test]
+async fn a_refused_edit_stays_visible_until_it_is_mended() {
+    let agency = Agency::hello().await;
+    let gateway = watched(&agency.url()).start().await;
+    replace(&gateway.config_file(), &watched(&agency.url()).simple("x", "registri", 0).yaml());
+    gateway
+        .metrics_when("a refused reload", |m| refused(m) == 1.0 && m.sum("darvazeh_config_refused", &[]) == 1.0)
+        .await;
+    let last = gateway.admin("GET", "/config").await.json()["last_reload"].clone();
+    assert_eq!(last["outcome"], "refused");
+    assert!(last["faults"][0]["message"].as_str().unwrap().contains("registri"), "{last}");
+    assert_passed(&send(&gateway, get("/open", &[])).await);
+    replace(&gateway.config_file(), &watched(&agency.url()).yaml());
+    gateway
+        .metrics_when("an applied reload", |m| applied(m) == 1.0 && m.sum("darvazeh_config_refused", &[]) == 0.0)
+        .await;
+    assert_eq!(gateway.admin("GET", "/config").await.json()["last_reload"]["outcome"], "applied");
+}
+
+/// The certificate that the gateway shows now.
+async fn shown(gateway: &Gateway) -> Vec<u8> {
+    let (tls, _) = handshake(gateway.address(), HOST, client_config(&Trust::default())).await.expect("a handshake");
+    tls.get_ref().1.peer_certificates().expect("a certificate")[0].to_vec()
+}
+
+async fn until_another_is_shown(gateway: &Gateway, old: &[u8]) {
+    within("the new certificate", async {
+        while shown(gateway).await == old {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+fn renew(gateway: &Gateway) {
+    let pair = ca().sign(&["api.example.ir", "localhost"]);
+    replace(&gateway.path().join("certs/gateway.key"), &pair.key);
+    replace(&gateway.path().join("certs/gateway.pem"), &pair.cert);
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_without_a_reload() {
+    let agency = Agency::hello().await;
+    let gateway = standard(&agency.url()).start().await;
+    let old = shown(&gateway).await;
+    renew(&gateway);
+    until_another_is_shown(&gateway, &old).await;
+}
+
+/// An edit that nobody asked to apply, and that could not be applied, does not hold a certificate back; nor is it applied.
+#[tokio::test]
+async fn a_pending_edit_does_not_hold_a_certificate_back() {
+    let agency = Agency::hello().await;
+    let gateway = standard(&agency.url()).start().await;
+    let old = shown(&gateway).await;
+    replace(&gateway.config_file(), "not: [a config");
+    renew(&gateway);
+    until_another_is_shown(&gateway, &old).await;
+    assert_passed(&send(&gateway, get("/open", &[])).await);
+    replace(&gateway.config_file(), &standard(&agency.url()).simple("new", "registry", 0).yaml());
+    let between = shown(&gateway).await;
+    renew(&gateway);
+    until_another_is_shown(&gateway, &between).await;
+    assert_refused(&send(&gateway, get("/new", &[])).await, 404, "route_unknown");
+}
+
+/// A faulty file of one team keeps its last good version; the others' changes apply.
+#[tokio::test]
+async fn a_faulty_included_file_keeps_its_last_good_version() {
+    let agency = Agency::hello().await;
+    let yaml = standard(&agency.url()).top("include: { files: 'routes.d/*.yaml', on_fault: keep_last_good }").yaml();
+    let dir = directory(&yaml);
+    std::fs::create_dir(dir.path().join("routes.d")).unwrap();
+    let part = |name: &str| {
+        format!(
+            "routes:\n  - {{ name: {name}, agency: registry, match: {{ prefix: /{name} }}, require: {{ level: 0 }} }}\n"
+        )
+    };
+    std::fs::write(dir.path().join("routes.d/a.yaml"), part("a")).unwrap();
+    std::fs::write(dir.path().join("routes.d/b.yaml"), part("b")).unwrap();
+    let gateway = Gateway::start_in(dir).await;
+    replace(&gateway.path().join("routes.d/a.yaml"), "routes: [{ name: a }]");
+    replace(&gateway.path().join("routes.d/b.yaml"), &part("b2"));
+    let answer = gateway.admin("POST", "/reload").await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let kept = answer.json()["kept"].clone();
+    assert!(kept[0]["file"].as_str().unwrap().ends_with("routes.d/a.yaml") && kept[0]["in_use"] == true, "{kept}");
+    assert_passed(&send(&gateway, get("/a", &[])).await);
+    assert_passed(&send(&gateway, get("/b2", &[])).await);
+    assert_refused(&send(&gateway, get("/b", &[])).await, 404, "route_unknown");
+    assert_eq!(gateway.metrics().await.sum("darvazeh_config_kept_files", &[]), 1.0);
+    assert!(gateway.stderr.all().iter().any(|line| line.contains("routes.d/a.yaml is faulty")));
+    assert_eq!(gateway.admin("GET", "/config").await.json()["last_reload"]["kept"], kept);
+}
