@@ -16,11 +16,11 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::notify::Notify;
 use self::reload::Reloader;
-use self::upgrade::{Program, Upgrader};
+use self::upgrade::{Program, TakenOver, Upgrader};
 use crate::admin::reloads::Reloads;
 use crate::admin::upgrades::{self, Upgrades};
 use crate::admin::{self, Control};
@@ -65,11 +65,12 @@ pub struct Running {
     drain: Duration,
     notify: Notify,
     /// The admin listener, and the word that ends it.
-    admin_task: Option<JoinHandle<()>>,
+    admin_task: Option<JoinHandle<JoinSet<()>>>,
     leave: tokio::sync::watch::Sender<bool>,
     /// For [`upgradable`](Running::upgradable): the wishes, and the admin socket with its address as written.
     wishes: mpsc::UnboundedReceiver<upgrades::Wish>,
     admin_socket: Option<(SocketAddr, std::net::TcpListener)>,
+    upgrades_task: Option<JoinHandle<()>>,
 }
 
 /// Starts everything. Every listener accepts when this returns. Must be called outside of any runtime.
@@ -156,6 +157,7 @@ pub fn start_on(
         leave,
         wishes,
         admin_socket,
+        upgrades_task: None,
     })
 }
 
@@ -174,7 +176,7 @@ fn serve_admin(
     runtime: &Runtime,
     control: &Arc<Control>,
     leave: tokio::sync::watch::Receiver<bool>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<JoinHandle<JoinSet<()>>> {
     let socket = socket.try_clone()?;
     let socket = runtime.block_on(async { TcpListener::from_std(socket) })?;
     Ok(runtime.spawn(admin::server::serve(socket, control.clone(), leave)))
@@ -205,14 +207,15 @@ impl Running {
         self.control.upgrades.wish();
     }
 
-    /// From now on upgrades start `program`. Gives the id of the process that has taken over, once there is one.
-    pub fn upgradable(&mut self, program: Program, limit: Duration) -> oneshot::Receiver<u32> {
-        let (taken_over, pid) = oneshot::channel();
+    /// From now on upgrades start `program`. Tells when a process has taken over.
+    pub fn upgradable(&mut self, program: Program, limit: Duration) -> oneshot::Receiver<TakenOver> {
+        let (taken_over, told) = oneshot::channel();
         let (control, notify) = (self.control.clone(), self.notify.clone());
         let upgrader = Upgrader { program, limit, control, admin: self.admin_socket.take(), notify };
         let wishes = std::mem::replace(&mut self.wishes, mpsc::unbounded_channel().1);
-        self.runtime.spawn(upgrade::serve(Arc::new(upgrader), wishes, taken_over));
-        pid
+        let serving = upgrade::serve(Arc::new(upgrader), wishes, taken_over);
+        self.upgrades_task = Some(self.runtime.spawn(serving));
+        told
     }
 
     pub fn runtime(&self) -> &Runtime {
@@ -222,19 +225,26 @@ impl Running {
     /// Accepts no more, finishes what is under way within `drain`, and ends. Gives the number of connections that were cut.
     pub fn drain(self) -> usize {
         self.notify.stopping();
-        let patience = Patience::ending(self.drain);
-        self.leave(patience)
+        self.stop_accepting(Patience::ending(self.drain));
+        self.finish()
     }
 
     /// Like [`drain`](Running::drain), for when another process accepts on the same sockets: to that one belong probes and
-    /// scrapers too.
-    pub fn hand_on(self) -> usize {
-        self.leave.send_replace(true);
-        let patience = Patience::handed_on(self.drain);
-        self.leave(patience)
+    /// scrapers too. Lets `taken_over` know when nothing new comes here any more.
+    pub fn hand_on(mut self, taken_over: TakenOver) -> usize {
+        let admin = self.close_admin();
+        self.stop_accepting(Patience::handed_on(self.drain));
+        self.runtime.block_on(self.control.answers(FAREWELL));
+        taken_over.let_go();
+        if let Some(told) = self.upgrades_task.take() {
+            // To the log, and to who asked for it: that one's connection is among those to the admin listener.
+            let _ = self.runtime.block_on(told);
+        }
+        self.runtime.block_on(farewell(admin));
+        self.finish()
     }
 
-    fn leave(self, patience: Patience) -> usize {
+    fn stop_accepting(&self, patience: Patience) {
         self.control.draining.store(true, Ordering::Relaxed);
         for listener in self.control.listeners.load().iter() {
             listener.release();
@@ -242,11 +252,19 @@ impl Running {
         for worker in &self.workers {
             let _ = worker.orders.send(Order::Drain(patience));
         }
-        let cut = self.workers.into_iter().map(|worker| worker.thread.join().unwrap_or(0)).sum();
+    }
+
+    /// Gives the connections to the admin listener that are open still.
+    fn close_admin(&mut self) -> Option<JoinSet<()>> {
         self.leave.send_replace(true);
-        if let Some(task) = self.admin_task {
-            let _ = self.runtime.block_on(async { tokio::time::timeout(FAREWELL, task).await });
-        }
+        let task = self.admin_task.take()?;
+        self.runtime.block_on(task).ok()
+    }
+
+    fn finish(mut self) -> usize {
+        let cut = std::mem::take(&mut self.workers).into_iter().map(|worker| worker.thread.join().unwrap_or(0)).sum();
+        let admin = self.close_admin();
+        self.runtime.block_on(farewell(admin));
         if let Some(log) = self.log {
             drop(log.sender);
             let _ = log.thread.join();
@@ -254,4 +272,10 @@ impl Running {
         self.runtime.shutdown_background();
         cut
     }
+}
+
+/// Waits until what was asked of the admin listener is answered.
+async fn farewell(connections: Option<JoinSet<()>>) {
+    let Some(mut connections) = connections else { return };
+    let _ = tokio::time::timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await;
 }

@@ -25,13 +25,13 @@ use super::upgrades::Outcome;
 /// A probe or a scraper sends its head at once.
 const HEADER_TIME: Duration = Duration::from_secs(5);
 
-/// Serves until `leave` is said, and then until what is under way is answered.
-pub async fn serve(socket: TcpListener, control: Arc<Control>, mut leave: watch::Receiver<bool>) {
+/// Accepts until `leave` is said. Gives the connections on which something is still under way: they end with its answer.
+pub async fn serve(socket: TcpListener, control: Arc<Control>, mut leave: watch::Receiver<bool>) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            _ = leave.wait_for(|leave| *leave) => break,
+            _ = leave.wait_for(|leave| *leave) => return connections,
             Some(_) = connections.join_next() => continue,
         };
         let Ok((stream, _)) = accepted else {
@@ -40,8 +40,6 @@ pub async fn serve(socket: TcpListener, control: Arc<Control>, mut leave: watch:
         };
         connections.spawn(connection(stream, control.clone(), leave.clone()));
     }
-    drop(socket);
-    while connections.join_next().await.is_some() {}
 }
 
 async fn connection(stream: TcpStream, control: Arc<Control>, mut leave: watch::Receiver<bool>) {

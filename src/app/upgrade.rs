@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -72,15 +73,26 @@ pub struct Upgrader {
 struct Successor {
     pid: u32,
     /// Open until all has been said that must be said before it says anything itself.
-    line: Line,
+    _line: Line,
 }
 
-/// One upgrade after the other, until one has succeeded: then the id of the process that serves is told to `taken_over`.
+/// Another process accepts on our sockets. It is told to the world when [`let_go`](TakenOver::let_go) says that we do not.
+#[derive(Debug)]
+pub struct TakenOver(oneshot::Sender<()>);
+
+impl TakenOver {
+    pub fn let_go(self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// One upgrade after the other, until one has succeeded.
 pub async fn serve(
     upgrader: Arc<Upgrader>,
     mut wishes: mpsc::UnboundedReceiver<Wish>,
-    taken_over: oneshot::Sender<u32>,
+    taken_over: oneshot::Sender<TakenOver>,
 ) {
+    let mut taken_over = Some(taken_over);
     while let Some(first) = wishes.recv().await {
         let mut waiting = vec![first];
         while let Ok(more) = wishes.try_recv() {
@@ -91,16 +103,21 @@ pub async fn serve(
             tokio::task::spawn_blocking(move || upgrader.attempt())
         };
         let Ok(attempt) = attempt.await else { continue };
-        let outcome = match &attempt {
-            Ok(successor) => Outcome::TakenOver { pid: successor.pid },
-            Err(outcome) => outcome.clone(),
+        let (outcome, successor) = match attempt {
+            Ok(successor) => (Outcome::TakenOver { pid: successor.pid }, Some(successor)),
+            Err(outcome) => (outcome, None),
         };
         upgrader.control.upgrades.note(&outcome);
-        match &outcome {
-            Outcome::TakenOver { pid } => {
-                eprintln!("upgrade: process {pid} has taken over");
-                upgrader.notify.main_process(*pid);
+        if let Some(successor) = &successor {
+            upgrader.notify.main_process(successor.pid);
+            let (told, let_go) = oneshot::channel();
+            if let Some(taken_over) = taken_over.take() {
+                let _ = taken_over.send(TakenOver(told));
             }
+            let _ = let_go.await;
+        }
+        match &outcome {
+            Outcome::TakenOver { pid } => eprintln!("upgrade: process {pid} has taken over"),
             Outcome::Failed { why } | Outcome::TimedOut { why } => {
                 eprintln!("error: upgrade: {why}; process {} goes on serving", std::process::id());
             }
@@ -108,9 +125,7 @@ pub async fn serve(
         for answer in waiting.into_iter().flatten() {
             let _ = answer.send(outcome.clone());
         }
-        if let Ok(Successor { pid, line }) = attempt {
-            drop(line);
-            let _ = taken_over.send(pid);
+        if successor.is_some() {
             return;
         }
     }
@@ -132,7 +147,11 @@ impl Upgrader {
             self.start(theirs.into()).map_err(|error| failed(format!("{path} cannot be started: {error}")))?;
         let heard = self.pass(&line).and_then(|()| line.wait(self.limit.saturating_sub(begun.elapsed())));
         match heard {
-            Ok(()) => Ok(Successor { pid: child.id(), line }),
+            Ok(()) if self.control.draining.load(Ordering::Relaxed) => {
+                let _ = child.kill().and_then(|()| child.wait());
+                Err(failed("this process was told to stop meanwhile".to_owned()))
+            }
+            Ok(()) => Ok(Successor { pid: child.id(), _line: line }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let _ = child.kill().and_then(|()| child.wait());
                 let why = format!("{path} was not ready within {} s and was killed", self.limit.as_secs_f32());

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::check;
 use crate::app::notify::Notify;
-use crate::app::upgrade::{self, Program};
+use crate::app::upgrade::{self, Program, TakenOver};
 use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config::units;
@@ -36,7 +36,7 @@ pub fn run(file: &Path) -> ExitCode {
 struct Started {
     running: Running,
     signals: Signals,
-    taken_over: oneshot::Receiver<u32>,
+    taken_over: oneshot::Receiver<TakenOver>,
 }
 
 enum NotStarted {
@@ -82,9 +82,9 @@ fn serve(started: Started) -> ExitCode {
             eprintln!("draining");
             running.drain()
         }
-        End::TakenOver => {
-            eprintln!("draining: process {} has nothing more to accept", std::process::id());
-            running.hand_on()
+        End::TakenOver(by) => {
+            eprintln!("draining: another process accepts now");
+            running.hand_on(by)
         }
     };
     match cut {
@@ -113,7 +113,7 @@ fn upgrade_limit() -> Result<Duration, String> {
 
 enum End {
     Told,
-    TakenOver,
+    TakenOver(TakenOver),
 }
 
 struct Signals {
@@ -134,14 +134,14 @@ impl Signals {
     }
 
     /// Returns when we are to stop; reloads and upgrades meanwhile.
-    async fn until_told(&mut self, running: &Running, taken_over: &mut oneshot::Receiver<u32>) -> End {
+    async fn until_told(&mut self, running: &Running, taken_over: &mut oneshot::Receiver<TakenOver>) -> End {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return End::Told,
                 _ = self.interrupt.recv() => return End::Told,
                 _ = self.hang_up.recv() => running.wish_reload(),
                 _ = self.upgrade.recv() => running.wish_upgrade(),
-                Ok(_) = &mut *taken_over => return End::TakenOver,
+                Ok(by) = &mut *taken_over => return End::TakenOver(by),
             }
         }
     }

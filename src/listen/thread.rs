@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::accept::accept;
@@ -109,16 +110,20 @@ pub fn start(
 
 /// The word for each listener's connections.
 type Closings = HashMap<Arc<str>, Closing>;
+/// What accepts, to its end.
+type Accepting = JoinSet<()>;
 
 async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> usize {
-    let mut closings = Closings::new();
+    let (mut closings, mut accepting) = (Closings::new(), Accepting::new());
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0u32;
     let patience = loop {
         tokio::select! {
             order = inbox.recv() => match order {
-                Some(Order::Listen(listener, sockets)) => listen(&worker, &mut closings, &listener, sockets),
+                Some(Order::Listen(listener, sockets)) => {
+                    listen(&worker, &mut closings, &mut accepting, &listener, sockets);
+                }
                 Some(Order::Unlisten(name, patience)) => unlisten(&mut closings, &name, patience),
                 Some(Order::Adopt) => worker.adopt(),
                 Some(Order::Report(answer)) => drop(answer.send(report(&worker))),
@@ -135,17 +140,27 @@ async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> 
             }
         }
     };
-    let cut = finish(&worker, &closings, &mut inbox, patience).await;
+    let begun = Instant::now();
+    closings.values().for_each(|closing| closing.say(Word::Last));
+    // Before the next order is answered: whoever waits for that may rely on it that we accept no more.
+    while accepting.join_next().await.is_some() {}
+    let cut = finish(&worker, &closings, &mut inbox, begun, patience).await;
     worker.books.log.flush(&worker.books.tally);
     cut
 }
 
-fn listen(worker: &Rc<Worker>, closings: &mut Closings, listener: &Arc<ListenerLive>, sockets: Vec<Socket>) {
+fn listen(
+    worker: &Rc<Worker>,
+    closings: &mut Closings,
+    accepting: &mut Accepting,
+    listener: &Arc<ListenerLive>,
+    sockets: Vec<Socket>,
+) {
     let closing = closings.entry(listener.name.clone()).or_default();
     for socket in sockets {
         match TcpListener::from_std(socket) {
             Ok(socket) => {
-                tokio::task::spawn_local(accept(socket, listener.clone(), worker.clone(), closing.clone()));
+                accepting.spawn_local(accept(socket, listener.clone(), worker.clone(), closing.clone()));
             }
             Err(error) => eprintln!("error: listener {} cannot accept: {error}", listener.name),
         }
@@ -169,11 +184,10 @@ async fn finish(
     worker: &Rc<Worker>,
     closings: &Closings,
     inbox: &mut mpsc::UnboundedReceiver<Order>,
+    begun: Instant,
     patience: Patience,
 ) -> usize {
-    let begun = Instant::now();
     let say = |word| closings.values().for_each(|closing| closing.say(word));
-    say(Word::Last);
     wait(worker, closings, inbox, begun + patience.idle).await;
     say(Word::Close);
     wait(worker, closings, inbox, begun + patience.all).await;

@@ -204,6 +204,11 @@ impl Caller {
             self.tally.requests += 1;
             match self.http2_exchange(ready, path, body).await {
                 Ok(()) => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
+                Err(Failed::Unsent) => {
+                    self.tally.requests -= 1;
+                    self.tally.went_away += 1;
+                    return;
+                }
                 Err(Failed::Untouched) => {
                     self.tally.requests -= 1;
                     self.tally.again += 1;
@@ -219,7 +224,12 @@ impl Caller {
         let request = Request::builder().method(if body.is_empty() { "GET" } else { "POST" });
         let request =
             request.uri(format!("https://{HOST}{path}")).header("authorization", format!("Bearer {}", self.token));
-        let (answer, mut stream) = send.send_request(request.body(()).expect("good parts"), body.is_empty())?;
+        let request = request.body(()).expect("good parts");
+        let sent = send.send_request(request, body.is_empty()).map_err(|error| match error.into() {
+            Failed::Untouched => Failed::Unsent,
+            lost => lost,
+        });
+        let (answer, mut stream) = sent?;
         if !body.is_empty() {
             stream.send_data(Bytes::copy_from_slice(body.as_bytes()), true)?;
         }
@@ -261,6 +271,8 @@ impl Caller {
 }
 
 enum Failed {
+    /// GOAWAY came first.
+    Unsent,
     /// The server said that it has not looked at the request, and will not.
     Untouched,
     Lost(String),
