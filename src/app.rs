@@ -140,7 +140,7 @@ pub fn start_on(
     let (file, last_good) = (config.file.clone(), last_good.into());
     let reloader = Reloader { file, control: control.clone(), around, last_good, notify: notify.clone() };
     runtime.spawn(reload::serve(Arc::new(reloader), reload_wishes));
-    runtime.spawn(watch::serve(control.clone()));
+    runtime.spawn(watch::serve(control.clone(), watch::prints(&config)));
     runtime.spawn(notify.clone().watchdog(control.clone()));
     let listeners = control.listeners.load().iter().map(|l| (l.name.clone(), l.address)).collect();
     let admin = admin_socket.as_ref().map(|(_, socket)| socket.local_addr()).transpose()?;

@@ -18,13 +18,18 @@ use crate::config::Config;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What tells one version of a file from another; `None` where there is no file.
-type Print = Option<(u64, u64, i64, i64)>;
-type Prints = HashMap<PathBuf, Print>;
+pub type Print = Option<(u64, u64, i64, i64)>;
+pub type Prints = HashMap<PathBuf, Print>;
 
-pub async fn serve(control: Arc<Control>) {
+/// The files as they are now. Taken before anybody is told that the gateway is ready: what is edited after that differs.
+pub fn prints(config: &Config) -> Prints {
+    config.sources.iter().chain(&config.source_dirs).map(|path| (path.clone(), print(path))).collect()
+}
+
+/// `known`: the files as they were when the configuration in force was read.
+pub async fn serve(control: Arc<Control>, mut known: Prints) {
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = look(&control).await;
     let mut last = known.clone();
     loop {
         tick.tick().await;
@@ -55,10 +60,7 @@ pub async fn serve(control: Arc<Control>) {
 
 async fn look(control: &Control) -> Prints {
     let config = control.live.load().config.clone();
-    let looking = tokio::task::spawn_blocking(move || {
-        let all = config.sources.iter().chain(&config.source_dirs);
-        all.map(|path| (path.clone(), print(path))).collect()
-    });
+    let looking = tokio::task::spawn_blocking(move || prints(&config));
     looking.await.unwrap_or_default()
 }
 

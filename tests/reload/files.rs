@@ -86,7 +86,8 @@ async fn a_refused_edit_stays_visible_until_it_is_mended() {
         .await;
     let last = gateway.admin("GET", "/config").await.json()["last_reload"].clone();
     assert_eq!(last["outcome"], "refused");
-    assert!(last["faults"][0]["message"].as_str().unwrap().contains("registri"), "{last}");
+    let named = |fault: &serde_json::Value| fault["message"].as_str().is_some_and(|m| m.contains("registri"));
+    assert!(last["faults"].as_array().unwrap().iter().any(named), "{last}");
     assert_passed(&send(&gateway, get("/open", &[])).await);
     replace(&gateway.config_file(), &watched(&agency.url()).yaml());
     gateway
