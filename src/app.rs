@@ -1,6 +1,8 @@
 //! Start-up as one story: build, bind, serve, drain. Floor 6; the command line and the demo both start the gateway here.
 
+pub mod notify;
 pub mod reload;
+pub mod upgrade;
 pub mod watch;
 
 use std::fmt;
@@ -8,16 +10,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 
+use self::notify::Notify;
 use self::reload::Reloader;
+use self::upgrade::{Program, TakenOver, Upgrader};
 use crate::admin::reloads::Reloads;
+use crate::admin::upgrades::{self, Upgrades};
 use crate::admin::{self, Control};
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::listen::handoff::Inherited;
+use crate::listen::thread::Patience;
 use crate::listen::{ListenerLive, Order, WorkerHandle, thread};
 use crate::live::{Live, Surroundings, compile};
 use crate::observe::{Names, access_log};
@@ -40,7 +50,10 @@ impl From<io::Error> for StartError {
     }
 }
 
-/// A gateway that serves. Ends by [`drain`](Running::drain); dropping it cuts everything.
+/// How long answers of the admin listener may take to leave at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A gateway that serves. Ends by [`drain`](Running::drain) or [`hand_on`](Running::hand_on); dropping it cuts everything.
 pub struct Running {
     pub listeners: Vec<(Arc<str>, SocketAddr)>,
     pub admin: Option<SocketAddr>,
@@ -49,11 +62,29 @@ pub struct Running {
     log: Option<access_log::Writer>,
     /// Keys are refreshed and the admin listener answers here.
     runtime: Runtime,
-    drain: std::time::Duration,
+    drain: Duration,
+    notify: Notify,
+    /// The admin listener, and the word that ends it.
+    admin_task: Option<JoinHandle<JoinSet<()>>>,
+    leave: tokio::sync::watch::Sender<bool>,
+    /// For [`upgradable`](Running::upgradable): the wishes, and the admin socket with its address as written.
+    wishes: mpsc::UnboundedReceiver<upgrades::Wish>,
+    admin_socket: Option<(SocketAddr, std::net::TcpListener)>,
+    upgrades_task: Option<JoinHandle<()>>,
 }
 
 /// Starts everything. Every listener accepts when this returns. Must be called outside of any runtime.
 pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartError> {
+    start_on(Inherited::default(), loaded, workers, Notify::default())
+}
+
+/// Like [`start`], on sockets that were inherited where a listener finds its own among them.
+pub fn start_on(
+    mut inherited: Inherited,
+    loaded: Loaded,
+    workers: Option<usize>,
+    notify: Notify,
+) -> Result<Running, StartError> {
     let Loaded { config, last_good, .. } = loaded;
     let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
     let names = Arc::new(Names::default());
@@ -64,9 +95,15 @@ pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartErr
     let snapshot = compile(config, None, &around).map_err(StartError)?;
     let config = snapshot.config.clone();
 
-    let opened = config.listeners.iter().map(|listener| ListenerLive::open(listener, count));
+    let opened = config.listeners.iter().map(|listener| {
+        let sockets = inherited.take(&listener.name, listener.address);
+        ListenerLive::open(listener, sockets, count)
+    });
     let opened = opened.collect::<io::Result<Vec<_>>>()?;
-    let admin = admin_address.map(|address| runtime.block_on(bind_admin(address))).transpose()?;
+    let admin_socket = admin_address.map(|asked| Ok((asked, open_admin(asked, &mut inherited)?)));
+    let admin_socket = admin_socket.transpose().map_err(StartError)?;
+    let legacy = inherited.legacy;
+    inherited.close().map_err(StartError)?;
 
     let live = Arc::new(Live::new(snapshot, runtime.handle().clone()));
     let log = access_log::start(&log_to, names.clone())
@@ -74,43 +111,82 @@ pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartErr
     let sender = log.as_ref().map(|writer| writer.sender.clone());
     let workers = (0..count).map(|index| thread::start(index, live.clone(), sender.clone(), clock.clone()));
     let workers = workers.collect::<io::Result<Vec<_>>>()?;
-    let mut listeners = Vec::new();
-    for (listener, sockets) in opened {
-        for (worker, socket) in workers.iter().zip(sockets) {
-            let _ = worker.orders.send(Order::Listen(listener.clone(), socket));
-        }
-        listeners.push(listener);
-    }
-
-    let (reloads, wishes) = Reloads::new();
+    let (reloads, reload_wishes) = Reloads::new();
+    let (upgrades, wishes) = Upgrades::new(legacy.upgrades);
     let control = Arc::new(Control {
         live,
         names,
         clock,
-        listeners: ArcSwap::from_pointee(listeners),
+        listeners: ArcSwap::from_pointee(opened.iter().map(|(listener, _)| listener.clone()).collect()),
         reloads,
+        upgrades,
         workers: workers.iter().map(|worker| worker.orders.clone()).collect(),
         caches: workers.iter().map(|worker| worker.cache.clone()).collect(),
         draining: false.into(),
     });
-    let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
-    if let Some(socket) = admin {
-        runtime.spawn(admin::server::serve(socket, control.clone()));
+    if legacy.has_keys {
+        // Until then the process before answers what this one could not.
+        runtime.block_on(keys(&control));
     }
+    for (listener, shares) in opened {
+        for (worker, sockets) in workers.iter().zip(shares) {
+            let _ = worker.orders.send(Order::Listen(listener.clone(), sockets));
+        }
+    }
+
+    let (leave, left) = tokio::sync::watch::channel(false);
+    let admin_task = admin_socket.as_ref().map(|(_, socket)| serve_admin(socket, &runtime, &control, left));
+    let admin_task = admin_task.transpose()?;
     let (file, last_good) = (config.file.clone(), last_good.into());
-    let reloader = Reloader { file, control: control.clone(), around, last_good };
-    runtime.spawn(reload::serve(Arc::new(reloader), wishes));
+    let reloader = Reloader { file, control: control.clone(), around, last_good, notify: notify.clone() };
+    runtime.spawn(reload::serve(Arc::new(reloader), reload_wishes));
     runtime.spawn(watch::serve(control.clone(), watch::prints(&config)));
+    runtime.spawn(notify.clone().watchdog(control.clone()));
     let listeners = control.listeners.load().iter().map(|l| (l.name.clone(), l.address)).collect();
-    Ok(Running { listeners, admin: admin_address, control, workers, log, runtime, drain })
+    let admin = admin_socket.as_ref().map(|(_, socket)| socket.local_addr()).transpose()?;
+    Ok(Running {
+        listeners,
+        admin,
+        control,
+        workers,
+        log,
+        runtime,
+        drain,
+        notify,
+        admin_task,
+        leave,
+        wishes,
+        admin_socket,
+        upgrades_task: None,
+    })
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-async fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError(format!("admin: {address}: {error}")))
+fn open_admin(asked: SocketAddr, inherited: &mut Inherited) -> Result<std::net::TcpListener, String> {
+    let socket = inherited.take_admin(asked).map_or_else(|| std::net::TcpListener::bind(asked), Ok);
+    let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+    socket.map_err(|error| format!("admin: {asked}: {error}"))
+}
+
+fn serve_admin(
+    socket: &std::net::TcpListener,
+    runtime: &Runtime,
+    control: &Arc<Control>,
+    leave: tokio::sync::watch::Receiver<bool>,
+) -> io::Result<JoinHandle<JoinSet<()>>> {
+    let socket = socket.try_clone()?;
+    let socket = runtime.block_on(async { TcpListener::from_std(socket) })?;
+    Ok(runtime.spawn(admin::server::serve(socket, control.clone(), leave)))
+}
+
+/// Returns when every issuer's keys are there.
+async fn keys(control: &Control) {
+    while !control.has_keys() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 impl Running {
@@ -126,17 +202,69 @@ impl Running {
         self.control.reloads.wish();
     }
 
+    /// Asks for an upgrade; its outcome is told to the log and the metrics.
+    pub fn wish_upgrade(&self) {
+        self.control.upgrades.wish();
+    }
+
+    /// From now on upgrades start `program`. Tells when a process has taken over.
+    pub fn upgradable(&mut self, program: Program, limit: Duration) -> oneshot::Receiver<TakenOver> {
+        let (taken_over, told) = oneshot::channel();
+        let (control, notify) = (self.control.clone(), self.notify.clone());
+        let upgrader = Upgrader { program, limit, control, admin: self.admin_socket.take(), notify };
+        let wishes = std::mem::replace(&mut self.wishes, mpsc::unbounded_channel().1);
+        let serving = upgrade::serve(Arc::new(upgrader), wishes, taken_over);
+        self.upgrades_task = Some(self.runtime.spawn(serving));
+        told
+    }
+
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 
     /// Accepts no more, finishes what is under way within `drain`, and ends. Gives the number of connections that were cut.
     pub fn drain(self) -> usize {
-        self.control.draining.store(true, Ordering::Relaxed);
-        for worker in &self.workers {
-            let _ = worker.orders.send(Order::Drain(self.drain));
+        self.notify.stopping();
+        self.stop_accepting(Patience::ending(self.drain));
+        self.finish()
+    }
+
+    /// Like [`drain`](Running::drain), for when another process accepts on the same sockets: to that one belong probes and
+    /// scrapers too. Lets `taken_over` know when nothing new comes here any more.
+    pub fn hand_on(mut self, taken_over: TakenOver) -> usize {
+        let admin = self.close_admin();
+        self.stop_accepting(Patience::handed_on(self.drain));
+        self.runtime.block_on(self.control.answers(FAREWELL));
+        taken_over.let_go();
+        if let Some(told) = self.upgrades_task.take() {
+            // To the log, and to who asked for it: that one's connection is among those to the admin listener.
+            let _ = self.runtime.block_on(told);
         }
-        let cut = self.workers.into_iter().map(|worker| worker.thread.join().unwrap_or(0)).sum();
+        self.runtime.block_on(farewell(admin));
+        self.finish()
+    }
+
+    fn stop_accepting(&self, patience: Patience) {
+        self.control.draining.store(true, Ordering::Relaxed);
+        for listener in self.control.listeners.load().iter() {
+            listener.release();
+        }
+        for worker in &self.workers {
+            let _ = worker.orders.send(Order::Drain(patience));
+        }
+    }
+
+    /// Gives the connections to the admin listener that are open still.
+    fn close_admin(&mut self) -> Option<JoinSet<()>> {
+        self.leave.send_replace(true);
+        let task = self.admin_task.take()?;
+        self.runtime.block_on(task).ok()
+    }
+
+    fn finish(mut self) -> usize {
+        let cut = std::mem::take(&mut self.workers).into_iter().map(|worker| worker.thread.join().unwrap_or(0)).sum();
+        let admin = self.close_admin();
+        self.runtime.block_on(farewell(admin));
         if let Some(log) = self.log {
             drop(log.sender);
             let _ = log.thread.join();
@@ -144,4 +272,10 @@ impl Running {
         self.runtime.shutdown_background();
         cut
     }
+}
+
+/// Waits until what was asked of the admin listener is answered.
+async fn farewell(connections: Option<JoinSet<()>>) {
+    let Some(mut connections) = connections else { return };
+    let _ = tokio::time::timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await;
 }

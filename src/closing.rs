@@ -1,18 +1,33 @@
-//! "Finish what you do, then close": the word that drain and a removed listener give to their connections.
+//! "Finish what you do, then close": the words that drain and a removed listener give to their connections.
 //!
-//! Floor 0, one worker's. A connection registers its waker once, not per request; saying the word wakes them all.
+//! There are three, one after the other. An idle HTTP/1.1 connection that is closed at the first may be closed just as its
+//! next request arrives, and that request is lost (RFC 9112 §9.6): so it may ask once more, and is told with that answer.
+//!
+//! Floor 0, one worker's. A connection registers its waker once, not per request; saying a word wakes them all.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
+
+/// What was said last. Nothing is ever taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Word {
+    #[default]
+    None,
+    /// The next answer is the connection's last.
+    Last,
+    /// Who is asked for nothing now closes.
+    Close,
+    /// Close now, whatever you do: the end of patience.
+    Cut,
+}
 
 #[derive(Clone, Default)]
 pub struct Closing(Rc<State>);
 
 #[derive(Default)]
 struct State {
-    said: Cell<bool>,
-    cut: Cell<bool>,
+    word: Cell<Word>,
     wakers: RefCell<Vec<Option<Waker>>>,
     free: RefCell<Vec<usize>>,
 }
@@ -24,23 +39,13 @@ pub struct Ear {
 }
 
 impl Closing {
-    pub fn is_said(&self) -> bool {
-        self.0.said.get()
+    pub fn word(&self) -> Word {
+        self.0.word.get()
     }
 
-    pub fn say(&self) {
-        self.0.said.set(true);
+    pub fn say(&self, word: Word) {
+        self.0.word.set(self.word().max(word));
         self.nudge();
-    }
-
-    /// "Close now, whatever you do": the end of patience.
-    pub fn cut(&self) {
-        self.0.cut.set(true);
-        self.say();
-    }
-
-    pub fn is_cut(&self) -> bool {
-        self.0.cut.get()
     }
 
     /// Wakes all that listen, without a word: something else they look at has changed.
@@ -66,17 +71,18 @@ impl Closing {
 }
 
 impl Ear {
-    pub fn is_said(&self) -> bool {
-        self.closing.is_said()
+    /// What was said so far.
+    pub fn word(&self) -> Word {
+        self.closing.word()
     }
 
-    /// True once the word was said; the task of `cx` is woken when it is.
-    pub fn poll(&self, cx: &Context<'_>) -> bool {
+    /// What was said so far; the task of `cx` is woken at the next word.
+    pub fn poll(&self, cx: &Context<'_>) -> Word {
         let slot = &mut self.closing.0.wakers.borrow_mut()[self.slot];
         if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *slot = Some(cx.waker().clone());
         }
-        self.is_said()
+        self.word()
     }
 }
 
@@ -94,16 +100,28 @@ mod tests {
     use std::task::Poll;
 
     #[tokio::test(flavor = "local")]
-    async fn every_ear_hears_the_word_once_it_is_said() {
+    async fn every_ear_hears_each_word() {
         let closing = Closing::default();
         let ear = closing.listen();
         let heard = tokio::task::spawn_local(async move {
-            poll_fn(|cx| if ear.poll(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+            for word in [Word::Last, Word::Close] {
+                poll_fn(|cx| if ear.poll(cx) >= word { Poll::Ready(()) } else { Poll::Pending }).await;
+            }
         });
         tokio::task::yield_now().await;
+        closing.say(Word::Last);
+        tokio::task::yield_now().await;
         assert!(!heard.is_finished());
-        closing.say();
+        closing.say(Word::Close);
         heard.await.unwrap();
         assert_eq!(closing.ears(), 0);
+    }
+
+    #[test]
+    fn no_word_is_taken_back() {
+        let closing = Closing::default();
+        closing.say(Word::Cut);
+        closing.say(Word::Last);
+        assert_eq!(closing.word(), Word::Cut);
     }
 }

@@ -233,6 +233,10 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     for (outcome, count) in control.reloads.counts() {
         reloads.mut_metric().push(counter(&[("outcome", outcome)], count));
     }
+    let mut upgrades = family("upgrades_total", MetricType::COUNTER, "New programs that took over, or did not.");
+    for (outcome, count) in control.upgrades.counts() {
+        upgrades.mut_metric().push(counter(&[("outcome", outcome)], count));
+    }
     let mut refused =
         family("config_refused", MetricType::GAUGE, "1 while the file was refused and an older configuration runs.");
     refused.mut_metric().push(gauge(&[], f64::from(u8::from(control.reloads.is_refused()))));
@@ -242,7 +246,7 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         "Included files that are faulty: their last good versions are in force.",
     );
     kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
-    vec![info, expiry, reloads, refused, kept]
+    vec![info, expiry, reloads, upgrades, refused, kept]
 }
 
 fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {

@@ -6,5 +6,6 @@ pub mod control;
 pub mod exposition;
 pub mod reloads;
 pub mod server;
+pub mod upgrades;
 
 pub use control::Control;

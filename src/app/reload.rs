@@ -3,17 +3,19 @@
 //! Refused at any step: what runs is as it was, to the last socket.
 
 use std::io;
-use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
+use super::notify::Notify;
 use crate::admin::Control;
 use crate::admin::reloads::{Outcome, Wish};
 use crate::config::model::{ClientAuth, Listener, ServerTls};
 use crate::config::{self, Config, Fault, KeptFile, LastGood, Loaded};
-use crate::listen::listener::Settings;
+use crate::listen::listener::{Settings, Shares};
+use crate::listen::thread::Patience;
 use crate::listen::{ListenerLive, Order};
 use crate::live::{Surroundings, compile, end_orphans, load_checked_with};
 use crate::tls::certs::load_server;
@@ -25,6 +27,7 @@ pub struct Reloader {
     pub around: Surroundings,
     /// The included files as they are in force, for those that may keep their last good version.
     pub last_good: Mutex<LastGood>,
+    pub notify: Notify,
 }
 
 /// One reload after the other, for as long as there are wishes. What was asked for meanwhile is one reload.
@@ -33,6 +36,10 @@ pub async fn serve(reloader: Arc<Reloader>, mut wishes: mpsc::UnboundedReceiver<
         let mut waiting = vec![first];
         while let Ok(more) = wishes.try_recv() {
             waiting.push(more);
+        }
+        // A listener that it would add is for the process that takes over to bind; nothing is new here any more.
+        if reloader.control.draining.load(Ordering::Relaxed) {
+            continue;
         }
         let reloader = reloader.clone();
         let only_renew = waiting.iter().all(|wish| matches!(wish, Wish::Renew));
@@ -48,7 +55,7 @@ pub async fn serve(reloader: Arc<Reloader>, mut wishes: mpsc::UnboundedReceiver<
 }
 
 /// Sockets of listeners that are new, bound before anything is changed.
-type Fresh = (Arc<ListenerLive>, Vec<TcpListener>);
+type Fresh = (Arc<ListenerLive>, Shares);
 
 /// Everything a change needs, ready to be put in force.
 struct Plan {
@@ -61,6 +68,7 @@ struct Plan {
 
 impl Reloader {
     fn reload(&self) -> Outcome {
+        self.notify.reloading();
         let at = self.around.clock.now();
         let outcome = match self.try_reload() {
             Ok((sha256, warnings, kept)) => {
@@ -79,6 +87,7 @@ impl Reloader {
             }
         };
         self.control.reloads.note(&outcome);
+        self.notify.ready();
         outcome
     }
 
@@ -171,7 +180,7 @@ impl Reloader {
                     plan.changed.push((live.clone(), settings));
                 }
                 None => {
-                    let fresh = ListenerLive::open(listener, self.control.workers.len());
+                    let fresh = ListenerLive::open(listener, Vec::new(), self.control.workers.len());
                     let fresh = fresh.map_err(|error| error.to_string())?;
                     plan.listeners.push(fresh.0.clone());
                     plan.fresh.push(fresh);
@@ -184,7 +193,7 @@ impl Reloader {
     fn put_in_force(&self, plan: Plan) {
         let control = &self.control;
         let previous = control.live.load();
-        let drain = plan.snapshot.config.drain;
+        let patience = Patience::ending(plan.snapshot.config.drain);
         for (live, settings) in plan.changed {
             live.settings.store(Arc::new(settings));
         }
@@ -192,13 +201,14 @@ impl Reloader {
         end_orphans(&previous, &control.live.load());
         let before = control.listeners.swap(Arc::new(plan.listeners.clone()));
         for old in before.iter().filter(|old| !plan.listeners.iter().any(|kept| Arc::ptr_eq(kept, old))) {
+            old.release();
             for worker in &control.workers {
-                let _ = worker.send(Order::Unlisten(old.name.clone(), drain));
+                let _ = worker.send(Order::Unlisten(old.name.clone(), patience));
             }
         }
-        for (listener, sockets) in plan.fresh {
-            for (worker, socket) in control.workers.iter().zip(sockets) {
-                let _ = worker.send(Order::Listen(listener.clone(), socket));
+        for (listener, shares) in plan.fresh {
+            for (worker, sockets) in control.workers.iter().zip(shares) {
+                let _ = worker.send(Order::Listen(listener.clone(), sockets));
             }
         }
         for worker in &control.workers {

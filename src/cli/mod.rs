@@ -10,6 +10,7 @@ pub mod routes;
 pub mod run;
 pub mod schema;
 pub mod top;
+pub mod upgrade;
 mod written;
 
 use std::io::stdout;
@@ -56,6 +57,8 @@ enum Command {
     Routes(routes::Options),
     /// Watch a running gateway over its admin listener
     Top(top::Options),
+    /// Have a running gateway taken over by the program that is installed now, without losing a connection
+    Upgrade(upgrade::Options),
     /// Print the JSON Schema of routes.yaml
     Schema,
     /// Everything on loopback, nothing to prepare: prints requests to try
@@ -94,6 +97,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Diff(options) => diff::run(options, Clock::system().now()),
         Command::Routes(options) => routes::run(options, Clock::system().now()),
         Command::Top(options) => top::run(options),
+        Command::Upgrade(options) => upgrade::run(options),
         Command::Schema => schema::schema(&mut stdout()),
         Command::Demo(options) => demo::run(options),
         Command::Certs { command: CertsCommand::Dev(options) } => certs::run(options),

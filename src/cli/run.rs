@@ -1,55 +1,97 @@
-//! `darvazeh run`: serve until told to stop, then drain.
+//! `darvazeh run`: serve until told to stop, or until another process has taken over; then drain.
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::check;
+use crate::app::notify::Notify;
+use crate::app::upgrade::{self, Program, TakenOver};
 use crate::app::{self, Running};
 use crate::clock::Clock;
+use crate::config::units;
+use crate::listen::handoff::{Inherited, Predecessor};
 use crate::live;
 
 /// Overrides `workers:` of the file.
 const WORKERS: &str = "DARVAZEH_WORKERS";
+/// How long a new program may take until it accepts; beyond, it is killed.
+const UPGRADE_LIMIT: &str = "DARVAZEH_UPGRADE_LIMIT";
 
 /// Exit code 0 after the drain, 1 when the gateway could not start.
 pub fn run(file: &Path) -> ExitCode {
-    let loaded = match live::load_checked(file, Clock::system().now()) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            check::print(&faults, &mut std::io::stderr());
-            return ExitCode::FAILURE;
+    match start(file) {
+        Ok(started) => serve(started),
+        Err(NotStarted::Faults) => ExitCode::FAILURE,
+        Err(NotStarted::Because(text)) => {
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
         }
-    };
+    }
+}
+
+struct Started {
+    running: Running,
+    signals: Signals,
+    taken_over: oneshot::Receiver<TakenOver>,
+}
+
+enum NotStarted {
+    /// They are printed.
+    Faults,
+    Because(String),
+}
+
+impl From<String> for NotStarted {
+    fn from(text: String) -> NotStarted {
+        NotStarted::Because(text)
+    }
+}
+
+fn start(file: &Path) -> Result<Started, NotStarted> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let program = Program::current().map_err(|error| format!("this program cannot find itself: {error}"))?;
+    let (inherited, predecessor) = Inherited::receive()?;
+    let notify = Notify::from_environment();
+    let loaded = live::load_checked(file, Clock::system().now()).map_err(|faults| {
+        check::print(&faults, &mut std::io::stderr());
+        NotStarted::Faults
+    })?;
     check::print(&loaded.warnings, &mut std::io::stderr());
-    let workers = match workers() {
-        Ok(workers) => workers,
-        Err(text) => return failed(&text),
-    };
-    let running = match app::start(loaded, workers) {
-        Ok(running) => running,
-        Err(error) => return failed(&error.to_string()),
-    };
+    let (workers, limit) = (workers()?, upgrade_limit()?);
+    let mut running = app::start_on(inherited, loaded, workers, notify.clone()).map_err(|error| text(&error))?;
+    let taken_over = running.upgradable(program, limit);
     // Before the line that says "ready": whoever reads it may send a signal at once.
     let signals = running.runtime().block_on(async { Signals::new() });
-    let mut signals = match signals {
-        Ok(signals) => signals,
-        Err(error) => return failed(&format!("signals cannot be received: {error}")),
-    };
+    let signals = signals.map_err(|error| format!("signals cannot be received: {error}"))?;
     eprintln!("{}", running.ready_line());
-    running.runtime().block_on(signals.until_told(&running));
-    eprintln!("draining");
-    match running.drain() {
+    predecessor
+        .map_or(Ok(()), Predecessor::tell_ready)
+        .map_err(|error| format!("the process before is gone, or has given this one up: {error}"))?;
+    notify.ready();
+    Ok(Started { running, signals, taken_over })
+}
+
+fn serve(started: Started) -> ExitCode {
+    let Started { running, mut signals, mut taken_over } = started;
+    let cut = match running.runtime().block_on(signals.until_told(&running, &mut taken_over)) {
+        End::Told => {
+            eprintln!("draining");
+            running.drain()
+        }
+        End::TakenOver(by) => {
+            eprintln!("draining: another process accepts now");
+            running.hand_on(by)
+        }
+    };
+    match cut {
         0 => eprintln!("drained"),
         cut => eprintln!("drained; {cut} connections were cut at the limit"),
     }
     ExitCode::SUCCESS
-}
-
-fn failed(text: &str) -> ExitCode {
-    eprintln!("error: {text}");
-    ExitCode::FAILURE
 }
 
 fn workers() -> Result<Option<usize>, String> {
@@ -62,10 +104,23 @@ fn workers() -> Result<Option<usize>, String> {
     }
 }
 
+fn upgrade_limit() -> Result<Duration, String> {
+    match std::env::var(UPGRADE_LIMIT) {
+        Err(_) => Ok(upgrade::LIMIT),
+        Ok(text) => units::duration(&text).map_err(|remedy| format!("{UPGRADE_LIMIT}: {remedy}")),
+    }
+}
+
+enum End {
+    Told,
+    TakenOver(TakenOver),
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -74,16 +129,19 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// Returns when we are to stop; reloads meanwhile.
-    async fn until_told(&mut self, running: &Running) {
+    /// Returns when we are to stop; reloads and upgrades meanwhile.
+    async fn until_told(&mut self, running: &Running, taken_over: &mut oneshot::Receiver<TakenOver>) -> End {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return End::Told,
+                _ = self.interrupt.recv() => return End::Told,
                 _ = self.hang_up.recv() => running.wish_reload(),
+                _ = self.upgrade.recv() => running.wish_upgrade(),
+                Ok(by) = &mut *taken_over => return End::TakenOver(by),
             }
         }
     }

@@ -26,7 +26,7 @@ use super::transport::Wire;
 use super::tunnel;
 use super::watchdog::Watchdog;
 use crate::body::{Body, BodyError};
-use crate::closing::Ear;
+use crate::closing::{Ear, Word};
 use crate::message::{Inbound, Interim, Outbound, Target, Upgrade};
 
 /// What a listener allows one connection.
@@ -121,7 +121,7 @@ async fn read_head(connection: &RefCell<Connection>, settings: &Settings, dog: &
                 Poll::Pending => break,
             }
         }
-        if ear.poll(cx) && !begun {
+        if ear.poll(cx) >= Word::Close && !begun {
             return Poll::Ready(Next::Close);
         }
         dog.poll(cx).map(|()| if begun { Next::Late } else { Next::Close })

@@ -2,10 +2,11 @@
 //! failure apart. Floor 1: frames and flow control, no policy.
 //!
 //! `send` and `receive` are a stream's two directions, `duplex` both at once as bytes, `server` the life of a caller's
-//! connection, `client` one exchange with an agency.
+//! connection, `goaway` how it begins to end, `client` one exchange with an agency.
 
 pub mod client;
 pub mod duplex;
+mod goaway;
 pub mod receive;
 pub mod send;
 pub mod server;

@@ -14,10 +14,11 @@ use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::duplex::StreamIo;
+use super::goaway::Announcing;
 use super::receive::Receiving;
 use super::send::{SendError, Sending};
 use crate::body::Body;
-use crate::closing::Ear;
+use crate::closing::{Ear, Word};
 use crate::http1::head::HeadFault;
 use crate::http1::server::Service;
 use crate::http1::tunnel;
@@ -43,6 +44,18 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 const FRAME: u32 = 16 * 1024;
+/// Between the two GOAWAYs of an orderly end: requests that cross the first are served.
+const CROSSING: Duration = Duration::from_secs(1);
+
+/// How far the end of a connection has come.
+#[derive(PartialEq, Eq)]
+enum Leave {
+    No,
+    /// The caller was told to open no more streams; those that it opened before it heard are served.
+    Announced,
+    /// Streams that come now are turned away.
+    Final,
+}
 
 /// Serves one connection to its end. Must run on a runtime that can spawn local tasks: each stream is one.
 pub async fn serve<S: Service + 'static>(
@@ -51,6 +64,7 @@ pub async fn serve<S: Service + 'static>(
     service: Rc<S>,
     ear: Ear,
 ) {
+    let (io, announcer) = Announcing::new(io);
     let handshake = Builder::new()
         .max_concurrent_streams(settings.streams)
         .max_header_list_size(settings.header_list)
@@ -65,19 +79,28 @@ pub async fn serve<S: Service + 'static>(
         .handshake::<_, Bytes>(io);
     let Ok(Ok(mut connection)) = tokio::time::timeout(settings.header_time, handshake).await else { return };
     let mut dog = Watchdog::new(settings.header_time);
-    let mut leaving = false;
+    let mut leave = Leave::No;
     let mut quiet = false;
+    // A client told to go away before its first request would have come for nothing: that one it may ask first.
+    let mut enough = Word::Close;
     loop {
         let accepted = poll_fn(|cx| {
-            if ear.poll(cx) && !std::mem::replace(&mut leaving, true) {
+            let word = ear.poll(cx);
+            if leave == Leave::No && word >= enough {
+                announcer.announce();
+                dog.set(CROSSING);
+                leave = Leave::Announced;
+            }
+            if leave == Leave::Announced && (word >= Word::Close || dog.poll(cx).is_ready()) {
                 connection.graceful_shutdown();
+                leave = Leave::Final;
             }
             if let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 return Poll::Ready(Some(accepted));
             }
             if connection.has_streams() {
                 quiet = false;
-            } else if !leaving {
+            } else if leave == Leave::No {
                 if !std::mem::replace(&mut quiet, true) {
                     dog.set(settings.idle);
                 }
@@ -90,11 +113,12 @@ pub async fn serve<S: Service + 'static>(
         .await;
         match accepted {
             Some(Some(Ok((request, respond)))) => {
+                enough = Word::Last;
                 tokio::task::spawn_local(stream(request, respond, service.clone(), settings));
             }
             Some(Some(Err(_)) | None) => return,
             None => {
-                leaving = true;
+                leave = Leave::Final;
                 connection.graceful_shutdown();
             }
         }

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::listener::{ListenerLive, Settings};
-use crate::closing::{Closing, Ear};
+use super::listener::{BACKLOG, ListenerLive, Settings};
+use crate::closing::{Closing, Ear, Word};
 use crate::http1::transport::{Prefixed, Transport, Wire};
 use crate::http1::watchdog::Watchdog;
 use crate::limit::addresses::Place;
@@ -33,16 +33,27 @@ pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc
     let ear = closing.listen();
     loop {
         let accepted = poll_fn(|cx| {
-            if let Poll::Ready(accepted) = socket.poll_accept(cx) {
-                return Poll::Ready(Some(accepted));
+            if ear.poll(cx) >= Word::Last {
+                return Poll::Ready(None);
             }
-            if ear.poll(cx) { Poll::Ready(None) } else { Poll::Pending }
+            socket.poll_accept(cx).map(Some)
         })
         .await;
         match accepted {
             Some(Ok((stream, peer))) => admit(stream, peer, &listener, &worker, &closing),
             Some(Err(_)) => tokio::time::sleep(BREATH).await,
-            None => return,
+            None => break,
+        }
+    }
+    // Asked of the system, not of the runtime: that may not have heard yet of the last that came. Bounded, since under
+    // load there is always one more.
+    let Ok(socket) = socket.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok((stream, peer)) = socket.accept() else { return };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            admit(stream, peer, &listener, &worker, &closing);
         }
     }
 }
@@ -61,7 +72,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, work
     tokio::task::spawn_local(async move {
         let mut serving = pin!(connection.serve(stream, place));
         // The ear's waker is this task's: a cut is noticed whatever the connection waits for.
-        poll_fn(|cx| if closing.is_cut() { Poll::Ready(()) } else { serving.as_mut().poll(cx) }).await;
+        poll_fn(|cx| if closing.word() == Word::Cut { Poll::Ready(()) } else { serving.as_mut().poll(cx) }).await;
     });
 }
 
@@ -132,7 +143,7 @@ impl Connection {
                 match wire.poll_fill(cx) {
                     Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(_) => return Poll::Ready(None),
-                    Poll::Pending if read == 0 && self.ear.poll(cx) => return Poll::Ready(None),
+                    Poll::Pending if read == 0 && self.ear.poll(cx) >= Word::Close => return Poll::Ready(None),
                     Poll::Pending => return dog.poll(cx).map(|()| None),
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,7 @@ use crate::tls::server::server_config;
 use crate::{http1, http2};
 
 /// Connections that may wait to be accepted: room for a burst while a worker is busy.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 pub struct ListenerLive {
     pub name: Arc<str>,
@@ -28,6 +28,8 @@ pub struct ListenerLive {
     pub addresses: Arc<Addresses>,
     /// What new connections get; a reload replaces it, the socket stays.
     pub settings: ArcSwap<Settings>,
+    /// The sockets themselves, apart from the workers' copies, to be passed on to the process that takes over.
+    sockets: Mutex<Vec<TcpListener>>,
 }
 
 /// What a connection is given when it is accepted, and keeps.
@@ -44,22 +46,55 @@ pub struct Settings {
 }
 
 impl ListenerLive {
-    /// Binds one socket per worker, all on one address, so that the system spreads connections without a lock.
+    /// Takes the sockets that were `inherited`, or binds one per worker, all on one address, so that the system spreads
+    /// connections without a lock. Gives what each worker accepts on.
     /// Errors: the address cannot be had, or TLS settings that cannot be used.
-    pub fn open(listener: &Listener, workers: usize) -> io::Result<(Arc<ListenerLive>, Vec<TcpListener>)> {
+    pub fn open(
+        listener: &Listener,
+        inherited: Vec<TcpListener>,
+        workers: usize,
+    ) -> io::Result<(Arc<ListenerLive>, Shares)> {
         let in_use = |error: io::Error| {
             io::Error::new(error.kind(), format!("listener {}: {}: {error}", listener.name, listener.address))
         };
-        let sockets = bind_all(listener.address, workers).map_err(in_use)?;
+        let sockets =
+            if inherited.is_empty() { bind_all(listener.address, workers).map_err(in_use)? } else { inherited };
+        let shares = shares(&sockets, workers)?;
         let live = ListenerLive {
             name: listener.name.clone(),
             address: sockets[0].local_addr()?,
             asked: listener.address,
             addresses: Arc::default(),
             settings: ArcSwap::from_pointee(Settings::new(listener, None)?),
+            sockets: Mutex::new(sockets),
         };
-        Ok((Arc::new(live), sockets))
+        Ok((Arc::new(live), shares))
     }
+
+    /// Copies of the sockets, for another process. Errors: no descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<TcpListener>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).iter().map(TcpListener::try_clone).collect()
+    }
+
+    /// Lets go of the sockets: they close when the workers let go of theirs too.
+    pub fn release(&self) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// For each worker, the sockets that it accepts on.
+pub type Shares = Vec<Vec<TcpListener>>;
+
+/// Every socket is accepted from, or the connections that the system puts in its backlog would wait for ever; and every
+/// worker has one. With fewer sockets than workers, some are shared.
+fn shares(sockets: &[TcpListener], workers: usize) -> io::Result<Shares> {
+    let mut shares: Shares = (0..workers).map(|_| Vec::new()).collect();
+    for turn in 0..sockets.len().max(workers) {
+        let socket = sockets[turn % sockets.len()].try_clone()?;
+        socket.set_nonblocking(true)?;
+        shares[turn % workers].push(socket);
+    }
+    Ok(shares)
 }
 
 impl Settings {
@@ -130,5 +165,15 @@ mod tests {
         let bound = sockets[0].local_addr().unwrap();
         assert!(sockets.iter().all(|s| s.local_addr().unwrap() == bound));
         assert_eq!(bind_all(bound, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    /// Whatever the number of workers was before an upgrade.
+    #[test]
+    fn no_inherited_socket_is_without_a_worker_and_no_worker_without_a_socket() {
+        let sockets = bind_all("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let given = |workers| shares(&sockets, workers).unwrap().iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(given(3), [1, 1, 1]);
+        assert_eq!(given(2), [2, 1]);
+        assert_eq!(given(5), [1; 5]);
     }
 }

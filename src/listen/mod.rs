@@ -1,6 +1,7 @@
 //! Sockets in, bytes out: accepting, TLS, and the worker threads. Floor 5.
 
 pub mod accept;
+pub mod handoff;
 pub mod listener;
 pub mod thread;
 

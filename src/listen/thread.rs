@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::accept::accept;
@@ -19,7 +20,7 @@ use crate::auth::TokenCache;
 use crate::auth::cache::CacheStats;
 use crate::balance::pool::EndpointReport;
 use crate::clock::Clock;
-use crate::closing::Closing;
+use crate::closing::{Closing, Word};
 use crate::live::Live;
 use crate::observe::access_log::{Line, LogBuffer};
 use crate::observe::record::Books;
@@ -34,14 +35,40 @@ const TICK: Duration = Duration::from_millis(100);
 const TIDY: u32 = 20;
 
 pub enum Order {
-    Listen(Arc<ListenerLive>, Socket),
-    /// A listener of this name is gone: accept no more on it, finish its connections, cut them after this long.
-    Unlisten(Arc<str>, Duration),
+    Listen(Arc<ListenerLive>, Vec<Socket>),
+    /// A listener of this name is gone: accept no more on it, and finish its connections.
+    Unlisten(Arc<str>, Patience),
     /// Another snapshot is in force: streams whose route is gone must hear of it.
     Adopt,
     Report(oneshot::Sender<WorkerReport>),
-    /// Accept no more, finish what is under way, and end: at the latest after this long.
-    Drain(Duration),
+    /// Answer, to show that the thread is alive.
+    Ping(oneshot::Sender<()>),
+    /// Accept no more, finish what is under way, and end.
+    Drain(Patience),
+}
+
+/// How long connections are borne with once nothing new is accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Idle ones, each of which may still ask once.
+    pub idle: Duration,
+    /// All of them.
+    pub all: Duration,
+}
+
+/// Where nobody has taken over, idle connections are not waited for much longer than a request is on its way.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl Patience {
+    /// For a gateway that ends, or a listener that is gone.
+    pub fn ending(drain: Duration) -> Patience {
+        Patience { idle: IDLE.min(drain / 2), all: drain }
+    }
+
+    /// For a gateway whose successor serves: nothing waits for its end, and so idle connections have nearly all of it.
+    pub fn handed_on(drain: Duration) -> Patience {
+        Patience { idle: drain / 10 * 9, all: drain }
+    }
 }
 
 /// A copy of one worker's counters.
@@ -83,21 +110,26 @@ pub fn start(
 
 /// The word for each listener's connections.
 type Closings = HashMap<Arc<str>, Closing>;
+/// What accepts, to its end.
+type Accepting = JoinSet<()>;
 
 async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> usize {
-    let mut closings = Closings::new();
+    let (mut closings, mut accepting) = (Closings::new(), Accepting::new());
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0u32;
-    let deadline = loop {
+    let patience = loop {
         tokio::select! {
             order = inbox.recv() => match order {
-                Some(Order::Listen(listener, socket)) => listen(&worker, &mut closings, listener, socket),
-                Some(Order::Unlisten(name, limit)) => unlisten(&mut closings, &name, limit),
+                Some(Order::Listen(listener, sockets)) => {
+                    listen(&worker, &mut closings, &mut accepting, &listener, sockets);
+                }
+                Some(Order::Unlisten(name, patience)) => unlisten(&mut closings, &name, patience),
                 Some(Order::Adopt) => worker.adopt(),
                 Some(Order::Report(answer)) => drop(answer.send(report(&worker))),
-                Some(Order::Drain(limit)) => break Instant::now() + limit,
-                None => break Instant::now(),
+                Some(Order::Ping(answer)) => drop(answer.send(())),
+                Some(Order::Drain(patience)) => break patience,
+                None => break Patience { idle: Duration::ZERO, all: Duration::ZERO },
             },
             _ = tick.tick() => {
                 worker.books.log.flush(&worker.books.tally);
@@ -108,52 +140,81 @@ async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> 
             }
         }
     };
-    closings.values().for_each(Closing::say);
-    let cut = finish(&worker, &closings, &mut inbox, deadline).await;
-    closings.values().for_each(Closing::cut);
+    let begun = Instant::now();
+    closings.values().for_each(|closing| closing.say(Word::Last));
+    // Before the next order is answered: whoever waits for that may rely on it that we accept no more.
+    while accepting.join_next().await.is_some() {}
+    let cut = finish(&worker, &closings, &mut inbox, begun, patience).await;
     worker.books.log.flush(&worker.books.tally);
     cut
 }
 
-fn listen(worker: &Rc<Worker>, closings: &mut Closings, listener: Arc<ListenerLive>, socket: Socket) {
-    let closing = Closing::default();
-    closings.insert(listener.name.clone(), closing.clone());
-    match TcpListener::from_std(socket) {
-        Ok(socket) => drop(tokio::task::spawn_local(accept(socket, listener, worker.clone(), closing))),
-        Err(error) => eprintln!("error: listener {} cannot accept: {error}", listener.name),
+fn listen(
+    worker: &Rc<Worker>,
+    closings: &mut Closings,
+    accepting: &mut Accepting,
+    listener: &Arc<ListenerLive>,
+    sockets: Vec<Socket>,
+) {
+    let closing = closings.entry(listener.name.clone()).or_default();
+    for socket in sockets {
+        match TcpListener::from_std(socket) {
+            Ok(socket) => {
+                accepting.spawn_local(accept(socket, listener.clone(), worker.clone(), closing.clone()));
+            }
+            Err(error) => eprintln!("error: listener {} cannot accept: {error}", listener.name),
+        }
     }
 }
 
-fn unlisten(closings: &mut Closings, name: &str, limit: Duration) {
+fn unlisten(closings: &mut Closings, name: &str, patience: Patience) {
     if let Some(closing) = closings.remove(name) {
-        closing.say();
+        closing.say(Word::Last);
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(limit).await;
-            closing.cut();
+            tokio::time::sleep(patience.idle).await;
+            closing.say(Word::Close);
+            tokio::time::sleep(patience.all.saturating_sub(patience.idle)).await;
+            closing.say(Word::Cut);
         });
     }
 }
 
-/// Waits until every connection has ended, or for the deadline. Gives the number that had not.
+/// Waits until every connection has ended, or patience has. Gives the number that had not, and were cut.
 async fn finish(
     worker: &Rc<Worker>,
     closings: &Closings,
     inbox: &mut mpsc::UnboundedReceiver<Order>,
-    deadline: Instant,
+    begun: Instant,
+    patience: Patience,
 ) -> usize {
+    let say = |word| closings.values().for_each(|closing| closing.say(word));
+    wait(worker, closings, inbox, begun + patience.idle).await;
+    say(Word::Close);
+    wait(worker, closings, inbox, begun + patience.all).await;
+    let cut = open(closings);
+    say(Word::Cut);
+    cut
+}
+
+/// Waits until no connection is open, or for the time.
+async fn wait(worker: &Rc<Worker>, closings: &Closings, inbox: &mut mpsc::UnboundedReceiver<Order>, until: Instant) {
     // A closing connection is noticed within this: drain is measured in seconds.
     let mut look = interval(Duration::from_millis(10));
-    let open = || closings.values().map(Closing::ears).sum();
-    while open() > 0 {
+    while open(closings) > 0 {
         tokio::select! {
             _ = look.tick() => {}
-            () = sleep_until(deadline) => break,
-            Some(order) = inbox.recv() => if let Order::Report(answer) = order {
-                let _ = answer.send(report(worker));
+            () = sleep_until(until) => return,
+            Some(order) = inbox.recv() => match order {
+                Order::Report(answer) => drop(answer.send(report(worker))),
+                Order::Ping(answer) => drop(answer.send(())),
+                _ => {}
             }
         }
     }
-    open()
+}
+
+fn open(closings: &Closings) -> usize {
+    closings.values().map(Closing::ears).sum()
 }
 
 fn report(worker: &Worker) -> WorkerReport {

@@ -16,6 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy/systemd/darvazeh.service"
+SOCKET = ROOT / "deploy/systemd/darvazeh.socket"
 PROGRAM = os.environ.get("DARVAZEH_BIN")
 
 
@@ -31,16 +32,18 @@ class Unit(unittest.TestCase):
         self.unit = Path(folder, UNIT.name)
         # `verify` looks for the program, which is not installed here.
         self.unit.write_text(UNIT.read_text().replace("/usr/local/bin/darvazeh", shutil.which("true")))
+        self.socket = Path(folder, SOCKET.name)
+        self.socket.write_text(SOCKET.read_text())
 
     def analyze(self, *arguments):
-        done = subprocess.run(["systemd-analyze", *arguments, self.unit], capture_output=True, text=True)
+        done = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True)
         return done.stdout + done.stderr
 
     def test_verify_has_nothing_to_say(self):
-        self.assertEqual(self.analyze("verify").strip(), "")
+        self.assertEqual(self.analyze("verify", self.unit, self.socket).strip(), "")
 
     def test_exposure_is_under_two(self):
-        report = self.analyze("security", "--offline=true", "--no-pager")
+        report = self.analyze("security", "--offline=true", "--no-pager", self.unit)
         level = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
         self.assertTrue(level, report)
         self.assertLess(float(level[1]), 2.0, report)
@@ -48,6 +51,16 @@ class Unit(unittest.TestCase):
     def test_stopping_waits_longer_than_the_drain(self):
         stop = re.search(r"^TimeoutStopSec=(\S+)", UNIT.read_text(), re.M)
         self.assertGreater(seconds(stop[1]), 30)
+
+    def test_the_service_says_when_it_is_ready_and_that_it_is_alive(self):
+        unit = UNIT.read_text()
+        self.assertRegex(unit, r"(?m)^Type=notify$")
+        self.assertRegex(unit, r"(?m)^WatchdogSec=\d+s$")
+
+    def test_the_socket_is_the_example_listeners(self):
+        name = re.search(r"^FileDescriptorName=(\S+)", SOCKET.read_text(), re.M)
+        listeners = yaml.safe_load((ROOT / "routes.yaml").read_text())["listeners"]
+        self.assertIn(name[1], [listener["name"] for listener in listeners])
 
 
 class Image(unittest.TestCase):

@@ -23,7 +23,7 @@ pub struct Lines {
 
 impl Lines {
     /// Follows `source` on a thread until it ends.
-    fn follow(source: impl Read + Send + 'static) -> Lines {
+    pub fn follow(source: impl Read + Send + 'static) -> Lines {
         let (sender, count) = watch::channel((0, false));
         let lines = Arc::new(Mutex::new(Vec::new()));
         let ours = lines.clone();
@@ -43,7 +43,7 @@ impl Lines {
     }
 
     /// Waits for a line that `wanted` makes something of; `None` when the child ended without one.
-    async fn find<T>(&self, mut wanted: impl FnMut(&str) -> Option<T>) -> Option<T> {
+    pub async fn find<T>(&self, mut wanted: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let mut count = self.count.clone();
         let mut seen = 0;
         loop {
@@ -244,7 +244,7 @@ impl Drop for Gateway {
 }
 
 /// `ready listeners=public=127.0.0.1:8443,other=… admin=127.0.0.1:9901`
-fn parse_ready(line: &str) -> Option<(Vec<(String, SocketAddr)>, SocketAddr)> {
+pub fn parse_ready(line: &str) -> Option<(Vec<(String, SocketAddr)>, SocketAddr)> {
     let (listeners, admin) = line.split_once("ready listeners=")?.1.split_once(" admin=")?;
     let listener = |one: &str| one.split_once('=').map(|(n, a)| (n.to_owned(), a.parse().expect("an address")));
     let listeners = listeners.split(',').map(|one| listener(one).expect("name=address")).collect();

@@ -15,7 +15,7 @@ use http_body::{Body as _, Frame};
 
 use super::body::Connection;
 use crate::body::Body;
-use crate::closing::Ear;
+use crate::closing::{Ear, Word};
 use crate::http1::chunked;
 use crate::http1::head::{RequestHead, write_decimal, write_field, write_fields, write_status_line};
 use crate::http1::watchdog::Watchdog;
@@ -88,7 +88,8 @@ pub(super) async fn write_answer(
     // A body that the caller is still sending into a finished answer will not be read: say so.
     let unread = !connection.borrow().body_is_done() && !matches!(body, Body::Stream(_));
     let failed = connection.borrow().body_is_done() && !connection.borrow().body_is_whole();
-    let close = close || !request.keep_alive || ear.is_said() || unread || failed || coding == Coding::UntilClose;
+    let last = ear.word() >= Word::Last;
+    let close = close || !request.keep_alive || last || unread || failed || coding == Coding::UntilClose;
 
     let mut out = std::mem::take(&mut connection.borrow_mut().interim);
     out.reserve(HEAD_ROOM);

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::closing::Closing;
+use crate::closing::{Closing, Word};
 use crate::http1::transport::Transport;
 
 const SETTINGS: Settings = Settings {
@@ -211,8 +211,22 @@ async fn an_idle_connection_closes_when_asked_to() {
     let mut rig = rig(SETTINGS).await;
     rig.say("GET /a HTTP/1.1\r\nhost: x\r\n\r\n").await;
     rig.until("content-length: 0").await;
-    rig.closing.say();
+    rig.closing.say(Word::Close);
     assert_eq!(rig.rest().await.trim_start_matches(|c| c != 'H'), "");
+    rig.server.await.unwrap();
+}
+
+/// RFC 9112 §9.6: the request that crosses the word on its way is answered, and the answer carries the word.
+#[tokio::test(flavor = "local")]
+async fn an_idle_connection_may_ask_once_more() {
+    let mut rig = rig(SETTINGS).await;
+    rig.say("GET /a HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    rig.until("content-length: 0").await;
+    rig.closing.say(Word::Last);
+    tokio::task::yield_now().await;
+    rig.say("GET /early HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let text = rig.rest().await;
+    assert!(text.contains("connection: close") && text.ends_with("early"), "{text}");
     rig.server.await.unwrap();
 }
 

@@ -1,0 +1,3 @@
+#!/bin/sh
+# A new program that cannot even start.
+exit 3
