@@ -112,6 +112,8 @@ impl Connection {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // The limit is on the caller's silence, not on an agency that takes its time between two reads.
+        self.waiting = false;
         if self.continue_due {
             self.continue_due = false;
             if self.wire.unread.is_empty() {
