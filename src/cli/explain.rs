@@ -55,7 +55,7 @@ pub struct Options {
     token_file: Option<PathBuf>,
     /// GET, POST, …
     method: String,
-    /// https://api.example.ir/insurance/x
+    /// Such as `https://api.example.ir/insurance/x`
     url: String,
 }
 

@@ -72,7 +72,7 @@ async fn every_metric_of_the_contract_is_exposed() {
     let sso = SsoServer::start().await;
     let keys = format!("jwks: {{ uri: {} }}, ca: certs/ca.pem", sso.jwks_uri());
     let gateway = standard(&agency.url()).issuers(&[&world::issuer("sso", &keys)]).start().await;
-    sso.fetched(1).await;
+    gateway.metrics_when("keys in use", |m| m.sum("darvazeh_jwks_keys", &[]) >= 1.0).await;
     assert_passed(&get_with(&gateway, "/l1", &token(1).sign(), &[]).await);
     let metrics = gateway.metrics_when("a request", |m| m.sum("darvazeh_requests_total", &[]) >= 1.0).await;
     let table: [(&str, &[&str]); 12] = [
