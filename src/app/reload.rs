@@ -42,9 +42,10 @@ pub async fn serve(reloader: Arc<Reloader>, mut wishes: mpsc::UnboundedReceiver<
             continue;
         }
         let reloader = reloader.clone();
-        let only_renew = waiting.iter().all(|wish| matches!(wish, Wish::Renew));
+        let asked = waiting.iter().any(|wish| matches!(wish, Wish::Reload(_)));
+        let renewal = waiting.iter().any(|wish| matches!(wish, Wish::Renew));
         // Reading files and compiling block: not on the runtime that answers probes.
-        let work = move || if only_renew { reloader.renew() } else { Some(reloader.reload()) };
+        let work = move || if asked { Some(reloader.reload(renewal)) } else { reloader.renew() };
         let Ok(Some(outcome)) = tokio::task::spawn_blocking(work).await else { continue };
         for wish in waiting {
             if let Wish::Reload(Some(answer)) = wish {
@@ -67,7 +68,8 @@ struct Plan {
 }
 
 impl Reloader {
-    fn reload(&self) -> Outcome {
+    /// `renewal`: files that the configuration names have changed as well; certificates are renewed even if it is refused.
+    fn reload(&self, renewal: bool) -> Outcome {
         self.notify.reloading();
         let at = self.around.clock.now();
         let outcome = match self.try_reload() {
@@ -87,6 +89,9 @@ impl Reloader {
             }
         };
         self.control.reloads.note(&outcome);
+        if renewal && !outcome.is_applied() {
+            self.renew_certificates(&self.control.live.load().config);
+        }
         self.notify.ready();
         outcome
     }

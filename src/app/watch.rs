@@ -42,10 +42,11 @@ pub async fn serve(control: Arc<Control>, mut known: Prints) {
             .collect();
         if now == last {
             let config = control.live.load().config.clone();
-            let written = changed.iter().any(|path| is_written(path, &config));
-            if written && config.watch {
+            if config.watch && changed.iter().any(|path| is_written(path, &config)) {
                 control.reloads.wish();
-            } else if changed.iter().any(|path| !is_written(path, &config)) {
+            }
+            // Not instead of a reload: one that is refused must not hold a certificate back.
+            if changed.iter().any(|path| may_be_named(path, &config)) {
                 control.reloads.wish_renewal();
             }
             known = now.clone();
@@ -69,8 +70,17 @@ fn print(path: &Path) -> Print {
     Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }
 
-/// The configuration itself, rather than a file it names: what somebody edits.
+/// May be part of the configuration: what somebody edits. Certificates may lie beside included files.
 fn is_written(path: &Path, config: &Config) -> bool {
-    config.source_dirs.iter().any(|dir| dir == path || path.parent() == Some(dir))
-        || path.file_name() == config.file.file_name()
+    is_certainly_written(path, config) || config.source_dirs.iter().any(|dir| path.parent() == Some(dir))
+}
+
+/// May be a file that the configuration names. A renewal looks for itself: it never takes up an edit.
+fn may_be_named(path: &Path, config: &Config) -> bool {
+    !is_certainly_written(path, config)
+}
+
+/// The config file, which is the first of its sources, or a directory in which included files come and go.
+fn is_certainly_written(path: &Path, config: &Config) -> bool {
+    config.sources.first().is_some_and(|main| main == path) || config.source_dirs.iter().any(|dir| dir == path)
 }

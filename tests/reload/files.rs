@@ -5,11 +5,9 @@ use std::os::unix::fs::symlink;
 
 use crate::replace;
 use crate::support::agency::Agency;
-use crate::support::certs::{Trust, ca, client_config};
-use crate::support::client::{HOST, get, handshake, send};
+use crate::support::client::{get, send};
 use crate::support::gateway::{Gateway, Metrics, directory};
 use crate::support::verdict::{assert_passed, assert_refused};
-use crate::support::within;
 use crate::support::world::{Config, standard};
 
 fn applied(m: &Metrics) -> f64 {
@@ -94,53 +92,6 @@ async fn a_refused_edit_stays_visible_until_it_is_mended() {
         .metrics_when("an applied reload", |m| applied(m) == 1.0 && m.sum("darvazeh_config_refused", &[]) == 0.0)
         .await;
     assert_eq!(gateway.admin("GET", "/config").await.json()["last_reload"]["outcome"], "applied");
-}
-
-/// The certificate that the gateway shows now.
-async fn shown(gateway: &Gateway) -> Vec<u8> {
-    let (tls, _) = handshake(gateway.address(), HOST, client_config(&Trust::default())).await.expect("a handshake");
-    tls.get_ref().1.peer_certificates().expect("a certificate")[0].to_vec()
-}
-
-async fn until_another_is_shown(gateway: &Gateway, old: &[u8]) {
-    within("the new certificate", async {
-        while shown(gateway).await == old {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    })
-    .await;
-}
-
-fn renew(gateway: &Gateway) {
-    let pair = ca().sign(&["api.example.ir", "localhost"]);
-    replace(&gateway.path().join("certs/gateway.key"), &pair.key);
-    replace(&gateway.path().join("certs/gateway.pem"), &pair.cert);
-}
-
-#[tokio::test]
-async fn a_renewed_certificate_is_shown_without_a_reload() {
-    let agency = Agency::hello().await;
-    let gateway = standard(&agency.url()).start().await;
-    let old = shown(&gateway).await;
-    renew(&gateway);
-    until_another_is_shown(&gateway, &old).await;
-}
-
-/// An edit that nobody asked to apply, and that could not be applied, does not hold a certificate back; nor is it applied.
-#[tokio::test]
-async fn a_pending_edit_does_not_hold_a_certificate_back() {
-    let agency = Agency::hello().await;
-    let gateway = standard(&agency.url()).start().await;
-    let old = shown(&gateway).await;
-    replace(&gateway.config_file(), "not: [a config");
-    renew(&gateway);
-    until_another_is_shown(&gateway, &old).await;
-    assert_passed(&send(&gateway, get("/open", &[])).await);
-    replace(&gateway.config_file(), &standard(&agency.url()).simple("new", "registry", 0).yaml());
-    let between = shown(&gateway).await;
-    renew(&gateway);
-    until_another_is_shown(&gateway, &between).await;
-    assert_refused(&send(&gateway, get("/new", &[])).await, 404, "route_unknown");
 }
 
 /// A faulty file of one team keeps its last good version; the others' changes apply.

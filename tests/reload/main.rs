@@ -9,6 +9,7 @@ mod support;
 mod carried;
 mod files;
 mod loss;
+mod renewed;
 mod streams;
 
 use std::path::Path;
