@@ -6,8 +6,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod carried;
 mod files;
+mod listeners;
 mod loss;
 mod renewed;
 mod streams;

@@ -2,7 +2,7 @@
 
 use crate::apply;
 use crate::support::agency::ByHand;
-use crate::support::client::{bearer, connect, get};
+use crate::support::client::{H2, bearer, connect, get, h2_get};
 use crate::support::gateway::{Gateway, Metrics};
 use crate::support::token::token;
 use crate::support::websocket::{ACCEPTANCE, masked, opening, text};
@@ -58,6 +58,25 @@ async fn events_end_when_their_route_asks_more() {
         assert!(inside.rest().await.is_empty(), "the agency learns of it");
         gateway.metrics_when("an ended stream", |m| ended(m) == 1.0).await;
     }
+}
+
+#[tokio::test]
+async fn events_over_http2_end_when_their_route_is_gone() {
+    let agency = ByHand::start().await;
+    let gateway = with_feed(&agency, "level: 1").start().await;
+    let h2 = H2::connect(&gateway).await;
+    let request = h2_get("/feed").header("authorization", format!("Bearer {}", token(2).sign())).body(()).unwrap();
+    let asked = tokio::spawn(async move { (h2.request(request, b"").await, h2) });
+    let (mut inside, _) = agency.request().await;
+    inside.send(STREAM).await.expect("open");
+    inside.send("9\r\ndata: 1\n\n\r\n").await.expect("open");
+    apply(&gateway, &standard(&agency.url())).await;
+    let (answer, h2) = asked.await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert!(inside.rest().await.is_empty(), "the agency learns of it");
+    gateway.metrics_when("an ended stream", |m| ended(m) == 1.0).await;
+    // Only the stream has ended: the connection serves on.
+    assert_eq!(h2.request(h2_get("/feed").body(()).unwrap(), b"").await.status, 404);
 }
 
 /// The change may come two reloads after the stream began.
