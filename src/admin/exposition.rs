@@ -223,8 +223,8 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut expiry =
         family("tls_certificate_expiry_seconds", MetricType::GAUGE, "Seconds until a certificate expires.");
     let now = control.clock.now();
-    for listener in &snapshot.config.listeners {
-        for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+    for listener in control.listeners.load().iter() {
+        for certificate in listener.settings.load().certificates.iter() {
             let labels = [("listener", &*listener.name), ("subject", &*certificate.subject)];
             expiry.mut_metric().push(gauge(&labels, (certificate.not_after - now) as f64));
         }

@@ -18,7 +18,7 @@ use crate::listen::listener::{Settings, Shares};
 use crate::listen::thread::Patience;
 use crate::listen::{ListenerLive, Order};
 use crate::live::{Surroundings, compile, end_orphans, load_checked_with};
-use crate::tls::certs::load_server;
+use crate::tls::certs::{LoadedCertificate, load_server};
 use crate::tls::server::server_config;
 
 pub struct Reloader {
@@ -146,17 +146,20 @@ impl Reloader {
             let anew = tls.certificates.iter().map(|old| load_server(&old.files.0, &old.files.1, now).map(Arc::new));
             match anew.collect::<Result<Vec<_>, _>>() {
                 Ok(certificates) => {
-                    let same =
-                        certificates.iter().zip(&tls.certificates).all(|(new, old)| new.key.cert == old.key.cert);
+                    let settings = live.settings.load();
+                    if same_certificates(&settings.certificates, &certificates) {
+                        continue;
+                    }
+                    let shown = certificates.clone().into();
                     let tls =
                         ServerTls { certificates, tls13_only: tls.tls13_only, client_auth: tls.client_auth.clone() };
                     match server_config(&tls) {
-                        Ok(config) if !same => {
-                            live.settings
-                                .rcu(|settings| Settings { tls: Some(config.clone()), ..Settings::clone(settings) });
+                        Ok(config) => {
+                            let renewed =
+                                Settings { tls: Some(config), certificates: shown, ..Settings::clone(&settings) };
+                            live.settings.store(Arc::new(renewed));
                             eprintln!("renewed: certificates of listener {}", live.name);
                         }
-                        Ok(_) => {}
                         Err(error) => eprintln!("error: listener {}: {error}", live.name),
                     }
                 }
@@ -230,17 +233,25 @@ fn print_faults(faults: &[Fault]) {
 }
 
 fn settings(listener: &Listener, old: Option<&Listener>, live: &ListenerLive) -> io::Result<Settings> {
+    let in_force = live.settings.load();
     let unchanged = match (old.and_then(|old| old.tls.as_ref()), &listener.tls) {
-        (Some(old), Some(new)) => same_tls(old, new),
+        (Some(old), Some(new)) => {
+            same_demands(old, new) && same_certificates(&in_force.certificates, &new.certificates)
+        }
         (None, None) => true,
         _ => false,
     };
-    let tls = if unchanged { live.settings.load().tls.clone() } else { None };
+    let tls = if unchanged { in_force.tls.clone() } else { None };
     Settings::new(listener, tls)
 }
 
 /// A certificate with the same chain has the same key: it was checked that they fit.
-fn same_tls(old: &ServerTls, new: &ServerTls) -> bool {
+fn same_certificates(shown: &[Arc<LoadedCertificate>], new: &[Arc<LoadedCertificate>]) -> bool {
+    shown.len() == new.len() && shown.iter().zip(new).all(|(shown, new)| shown.key.cert == new.key.cert)
+}
+
+/// Whether callers are asked for the same.
+fn same_demands(old: &ServerTls, new: &ServerTls) -> bool {
     let roots = |auth: &ClientAuth| match auth {
         ClientAuth::None => (0, None),
         ClientAuth::Optional(roots) => (1, Some(roots.clone())),
@@ -252,9 +263,5 @@ fn same_tls(old: &ServerTls, new: &ServerTls) -> bool {
         (None, None) => true,
         _ => false,
     };
-    old.tls13_only == new.tls13_only
-        && old_kind == new_kind
-        && same_roots
-        && old.certificates.len() == new.certificates.len()
-        && old.certificates.iter().zip(&new.certificates).all(|(old, new)| old.key.cert == new.key.cert)
+    old.tls13_only == new.tls13_only && old_kind == new_kind && same_roots
 }

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::model::Listener;
 use crate::http1::head::HeadLimits;
 use crate::limit::addresses::Addresses;
+use crate::tls::certs::LoadedCertificate;
 use crate::tls::server::server_config;
 use crate::{http1, http2};
 
@@ -36,6 +37,8 @@ pub struct ListenerLive {
 #[derive(Clone)]
 pub struct Settings {
     pub tls: Option<Arc<ServerConfig>>,
+    /// What `tls` shows: newer than the configuration in force where they were renewed while an edit of it waits.
+    pub certificates: Arc<[Arc<LoadedCertificate>]>,
     pub trusted_proxies: Arc<[IpNet]>,
     pub connections_per_address: u32,
     pub handshake_time: Duration,
@@ -112,6 +115,7 @@ impl Settings {
         let limits = &listener.limits;
         Ok(Settings {
             tls,
+            certificates: listener.tls.iter().flat_map(|tls| &tls.certificates).cloned().collect(),
             trusted_proxies: listener.trusted_proxies.clone(),
             connections_per_address: limits.connections_per_address,
             handshake_time: limits.handshake_time,

@@ -1,14 +1,14 @@
 //! Certificates, keys and CAs that change on disk: taken up by themselves, whatever the state of the configuration.
 
-use crate::replace;
 use crate::support::agency::Agency;
-use crate::support::certs::{Authority, Trust, ca, client_config};
+use crate::support::certs::{Authority, Trust, ca, client_config, server};
 use crate::support::client::{HOST, get, handshake, send};
 use crate::support::gateway::{Gateway, directory};
 use crate::support::verdict::{assert_passed, assert_refused};
 use crate::support::wire::Wire;
 use crate::support::within;
 use crate::support::world::{Config, TLS, standard};
+use crate::{apply, replace};
 
 /// The certificate that the gateway shows now.
 async fn shown(gateway: &Gateway) -> Vec<u8> {
@@ -55,6 +55,24 @@ async fn a_pending_edit_does_not_hold_a_certificate_back() {
     renew(&gateway);
     until_another_is_shown(&gateway, &between).await;
     assert_refused(&send(&gateway, get("/new", &[])).await, 404, "route_unknown");
+}
+
+/// A renewal that is taken back while an edit waits is taken back indeed, and no later reload brings it up again.
+#[tokio::test]
+async fn a_certificate_that_is_put_back_under_a_pending_edit_is_shown() {
+    let agency = Agency::hello().await;
+    let gateway = standard(&agency.url()).start().await;
+    let first = shown(&gateway).await;
+    replace(&gateway.config_file(), "not: [a config");
+    renew(&gateway);
+    until_another_is_shown(&gateway, &first).await;
+    let second = shown(&gateway).await;
+    replace(&gateway.path().join("certs/gateway.key"), &server().key);
+    replace(&gateway.path().join("certs/gateway.pem"), &server().cert);
+    until_another_is_shown(&gateway, &second).await;
+    assert_eq!(shown(&gateway).await, first);
+    apply(&gateway, &standard(&agency.url()).simple("new", "registry", 0)).await;
+    assert_eq!(shown(&gateway).await, first);
 }
 
 /// Included files may lie beside the certificates: a certificate is no edit, and needs no `watch`.
