@@ -62,7 +62,6 @@ pub struct Running {
     log: Option<access_log::Writer>,
     /// Keys are refreshed and the admin listener answers here.
     runtime: Runtime,
-    drain: Duration,
     notify: Notify,
     /// The admin listener, and the word that ends it.
     admin_task: Option<JoinHandle<JoinSet<()>>>,
@@ -91,7 +90,7 @@ pub fn start_on(
     let clock = Clock::system();
     let around = Surroundings { control: runtime.handle().clone(), clock: clock.clone(), names: names.clone() };
     let count = workers.or(config.workers).unwrap_or_else(cores).max(1);
-    let (drain, log_to, admin_address) = (config.drain, config.access_log.clone(), config.admin);
+    let (log_to, admin_address) = (config.access_log.clone(), config.admin);
     let snapshot = compile(config, None, &around).map_err(StartError)?;
     let config = snapshot.config.clone();
 
@@ -151,7 +150,6 @@ pub fn start_on(
         workers,
         log,
         runtime,
-        drain,
         notify,
         admin_task,
         leave,
@@ -222,10 +220,15 @@ impl Running {
         &self.runtime
     }
 
+    /// Of the configuration in force: a reload may have changed it.
+    fn drain_limit(&self) -> Duration {
+        self.control.live.load().config.drain
+    }
+
     /// Accepts no more, finishes what is under way within `drain`, and ends. Gives the number of connections that were cut.
     pub fn drain(self) -> usize {
         self.notify.stopping();
-        self.stop_accepting(Patience::ending(self.drain));
+        self.stop_accepting(Patience::ending(self.drain_limit()));
         self.finish()
     }
 
@@ -233,7 +236,7 @@ impl Running {
     /// scrapers too. Lets `taken_over` know when nothing new comes here any more.
     pub fn hand_on(mut self, taken_over: TakenOver) -> usize {
         let admin = self.close_admin();
-        self.stop_accepting(Patience::handed_on(self.drain));
+        self.stop_accepting(Patience::handed_on(self.drain_limit()));
         self.runtime.block_on(self.control.answers(FAREWELL));
         taken_over.let_go();
         if let Some(told) = self.upgrades_task.take() {

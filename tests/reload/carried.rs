@@ -103,3 +103,15 @@ async fn a_port_that_is_taken_refuses_the_whole() {
     assert_refused(&send(&gateway, get("/new", &[])).await, 404, "route_unknown");
     assert_passed(&send(&gateway, get("/open", &[])).await);
 }
+
+/// The limit of the file in force counts, not that of the start: with ten minutes this would not end in time.
+#[tokio::test]
+async fn a_changed_drain_counts_at_the_end() {
+    let agency = ByHand::start().await;
+    let gateway = standard(&agency.url()).top("drain: 10m").start().await;
+    let mut caller = connect(&gateway).await;
+    caller.send(get("/open", &[])).await.expect("open");
+    let (_inside, _) = agency.request().await;
+    apply(&gateway, &standard(&agency.url()).top("drain: 100ms")).await;
+    assert!(gateway.stop().await.success());
+}
