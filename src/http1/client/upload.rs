@@ -77,7 +77,8 @@ impl Upload {
             match self.state {
                 State::Done | State::Refused => return Poll::Ready(Ok(())),
                 State::Sending => {
-                    if self.out.len() + self.direct.len() < COALESCE && !self.chunk_open {
+                    // What is left of a large piece goes first, or the next would overtake it.
+                    if self.out.len() < COALESCE && self.direct.is_empty() && !self.chunk_open {
                         match Pin::new(&mut self.body).poll_frame(cx) {
                             Poll::Ready(Some(Ok(frame))) => {
                                 self.take(frame);
