@@ -25,6 +25,7 @@ pub(super) struct Upload {
     state: State,
     sent: bool,
     progress: bool,
+    starved: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,7 @@ impl Upload {
             state: State::Sending,
             sent: false,
             progress: false,
+            starved: false,
         }
     }
 
@@ -71,8 +73,14 @@ impl Upload {
         std::mem::take(&mut self.progress)
     }
 
+    /// All that the caller has sent has left, and there is more to come: the silence is the caller's.
+    pub(super) fn awaits_caller(&self) -> bool {
+        self.starved
+    }
+
     /// Sends what can be sent now. Ready(Ok) when there is no more to do; errors are the caller's alone.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<(), BodyError>> {
+        self.starved = false;
         loop {
             match self.state {
                 State::Done | State::Refused => return Poll::Ready(Ok(())),
@@ -92,7 +100,10 @@ impl Upload {
                                 self.state = State::Ending;
                                 continue;
                             }
-                            Poll::Pending if self.out.is_empty() => return Poll::Pending,
+                            Poll::Pending if self.out.is_empty() => {
+                                self.starved = true;
+                                return Poll::Pending;
+                            }
                             Poll::Pending => {}
                         }
                     }
