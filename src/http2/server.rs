@@ -44,6 +44,8 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 const FRAME: u32 = 16 * 1024;
+/// From the last GOAWAY and the last stream to the end of a connection that does not end by itself.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Between the two GOAWAYs of an orderly end: requests that cross the first are served.
 const CROSSING: Duration = Duration::from_secs(1);
 
@@ -94,15 +96,16 @@ pub async fn serve<S: Service + 'static>(
             if leave == Leave::Announced && (word >= Word::Close || dog.poll(cx).is_ready()) {
                 connection.graceful_shutdown();
                 leave = Leave::Final;
+                quiet = false;
             }
             if let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 return Poll::Ready(Some(accepted));
             }
             if connection.has_streams() {
                 quiet = false;
-            } else if leave == Leave::No {
+            } else if leave != Leave::Announced {
                 if !std::mem::replace(&mut quiet, true) {
-                    dog.set(settings.idle);
+                    dog.set(if leave == Leave::No { settings.idle } else { FAREWELL });
                 }
                 if dog.poll(cx).is_ready() {
                     return Poll::Ready(None);
@@ -117,8 +120,11 @@ pub async fn serve<S: Service + 'static>(
                 tokio::task::spawn_local(stream(request, respond, service.clone(), settings));
             }
             Some(Some(Err(_)) | None) => return,
+            // `h2` waits for the answer to a PING for as long as it takes, and some never give it.
+            None if leave == Leave::Final => return,
             None => {
                 leave = Leave::Final;
+                quiet = false;
                 connection.graceful_shutdown();
             }
         }
