@@ -81,6 +81,8 @@ pub async fn serve<S: Service + 'static>(
         .handshake::<_, Bytes>(io);
     let Ok(Ok(mut connection)) = tokio::time::timeout(settings.header_time, handshake).await else { return };
     let mut dog = Watchdog::new(settings.header_time);
+    // Armed only once the caller does not read.
+    let mut stuck = None;
     let mut leave = Leave::No;
     let mut quiet = false;
     // A client told to go away before its first request would have come for nothing: that one it may ask first.
@@ -100,6 +102,13 @@ pub async fn serve<S: Service + 'static>(
             }
             if let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 return Poll::Ready(Some(accepted));
+            }
+            if let Some(since) = announcer.blocked_since() {
+                let stuck = stuck.get_or_insert_with(|| Watchdog::new(settings.idle));
+                stuck.set_at(since + settings.idle);
+                if stuck.poll(cx).is_ready() {
+                    return Poll::Ready(Some(None));
+                }
             }
             if connection.has_streams() {
                 quiet = false;

@@ -325,3 +325,26 @@ async fn an_idle_http2_connection_cannot_outstay_its_end() {
     // Whatever comes, nothing is answered.
     silent.rest().await;
 }
+
+/// Nor by not reading: what the gateway has to say at the end does not hold the connection.
+#[tokio::test]
+async fn an_http2_client_that_does_not_read_is_given_up() {
+    let agency = ByHand::start().await;
+    let gateway = world::standard(&agency.url()).listeners(&[&patient("idle: 300ms")]).start().await;
+    let mut caller = frames::connect(&gateway).await;
+    // Windows as wide as they can be (RFC 9113 §6.9.1): flow control holds nothing back.
+    let widest = (i32::MAX as u32).to_be_bytes();
+    let initial_window = [&[0, 4], &widest[..]].concat();
+    caller.send(frames::frame(frames::SETTINGS, 0, 0, &initial_window)).await.expect("open");
+    caller.send(frames::frame(8, 0, 0, &(i32::MAX as u32 - 65_535).to_be_bytes())).await.expect("open");
+    let block = frames::request_block("GET", "/open", &[]);
+    let flags = frames::END_STREAM | frames::END_HEADERS;
+    caller.send(frames::frame(frames::HEADERS, flags, 1, &block)).await.expect("open");
+    let (mut inside, _) = agency.request().await;
+    inside.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await.expect("open");
+    let chunk = vec![b'x'; 64 << 10];
+    let flood = async { while inside.send(&chunk).await.is_ok() {} };
+    crate::support::within("the agency to be let go", flood).await;
+    let open = ["listener=\"public\""];
+    gateway.metrics_when("the connection to end", |all| all.sum("darvazeh_connections_open", &open) == 0.0).await;
+}
