@@ -75,7 +75,7 @@ fn outcome(ended: &Result<Reply, Ended>) -> Outcome {
             status if status.is_server_error() => Outcome::Bad,
             _ => Outcome::Good,
         },
-        Err(Ended::Final(Failure::RequestBody(_)) | Ended::MayTryAgain(Failure::RequestBody(_))) => Outcome::Unknown,
+        Err(Ended::Final(failure) | Ended::MayTryAgain(failure)) if !failure.is_the_agencys() => Outcome::Unknown,
         Err(_) => Outcome::Bad,
     }
 }
@@ -139,7 +139,15 @@ impl<'a> Attempt<'a> {
         let body = self.take_body();
         match connected {
             Connected::Http1(connection) => self.over_http1(connection, body, lease).await,
-            Connected::Http2(handle) => self.over_http2(handle, body, lease).await,
+            Connected::Http2(handle) => {
+                let pool = lease.pool().clone();
+                let sent = self.over_http2(handle, body, lease).await;
+                // It may be dead without a word (a firewall forgot it): nobody else is to wait for it.
+                if sent.as_ref().err() == Some(&client::Failure::TimedOut) {
+                    pool.set_h2(None);
+                }
+                sent
+            }
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Failure {
     TimedOut,
     /// The answer cannot be passed on (SM-10).
     Malformed(&'static str),
+    /// What the caller wants cannot be said in the agency's HTTP: nobody is to blame.
+    Unsayable(&'static str),
     /// The caller's own body failed: the agency is not to blame.
     RequestBody(BodyError),
     /// All endpoints were tried, or are out.
@@ -40,7 +42,9 @@ impl Failure {
         match self {
             Failure::Connect(ConnectFailure::TimedOut) => Code::ConnectTimeout,
             Failure::Connect(_) => Code::ConnectFailed,
-            Failure::Broke | Failure::Malformed(_) | Failure::ForeignChallenge => Code::UpstreamBroke,
+            Failure::Broke | Failure::Malformed(_) | Failure::Unsayable(_) | Failure::ForeignChallenge => {
+                Code::UpstreamBroke
+            }
             Failure::TimedOut => Code::UpstreamTimeout,
             Failure::NoEndpoint => Code::NoHealthyEndpoint,
             Failure::Loop => Code::LoopDetected,
@@ -48,6 +52,11 @@ impl Failure {
             Failure::RequestBody(BodyError::ClientTimeout) => Code::RequestTimeout,
             Failure::RequestBody(_) => Code::RequestMalformed,
         }
+    }
+
+    /// False where the caller can bring it about at any endpoint: it tells nothing of the agency.
+    pub fn is_the_agencys(self) -> bool {
+        !matches!(self, Failure::RequestBody(_) | Failure::Unsayable(_))
     }
 
     /// The `error` parameter of `Proxy-Status`; `None` where no agency was involved.
@@ -65,6 +74,7 @@ impl Failure {
             Failure::Broke => "connection_terminated",
             Failure::TimedOut => "http_response_timeout",
             Failure::Malformed(_) | Failure::ForeignChallenge => "http_protocol_error",
+            Failure::Unsayable(_) => "http_upgrade_failed",
             Failure::NoEndpoint => "destination_unavailable",
             Failure::Loop => "proxy_loop_detected",
             Failure::RequestBody(_) => return None,
@@ -74,7 +84,7 @@ impl Failure {
     /// What the developer is told; fixed text.
     pub fn detail(self) -> Option<&'static str> {
         match self {
-            Failure::Malformed(why) => Some(why),
+            Failure::Malformed(why) | Failure::Unsayable(why) => Some(why),
             Failure::ForeignChallenge => Some("the agency asked for credentials that this gateway does not pass on"),
             _ => None,
         }
@@ -88,6 +98,7 @@ impl From<client::Failure> for Failure {
             client::Failure::TimedOut => Failure::TimedOut,
             client::Failure::RequestBody(error) => Failure::RequestBody(error),
             client::Failure::Malformed(why) => Failure::Malformed(why),
+            client::Failure::Unsayable(why) => Failure::Unsayable(why),
         }
     }
 }

@@ -48,7 +48,7 @@ impl Wish {
     pub(super) fn prepare(mut self, headers: &mut HeaderMap, given: Option<HeaderValue>) -> Result<Wish, Failure> {
         match &mut self {
             Wish::No => return Ok(self),
-            Wish::Unknown => return Err(Failure::Malformed("the protocol of the extended CONNECT is not known")),
+            Wish::Unknown => return Err(Failure::Unsayable("the protocol of the extended CONNECT is not known")),
             Wish::Http1 { key } => *key = given,
             Wish::Http2 { key } => {
                 headers.insert(header::SEC_WEBSOCKET_KEY, key.clone());

@@ -68,6 +68,16 @@ pub enum Failure {
     RequestBody(BodyError),
     /// The answer is not HTTP/1.1, or doubtful (SM-10).
     Malformed(&'static str),
+    /// What the caller wants cannot be said in the agency's HTTP; nothing was sent.
+    Unsayable(&'static str),
+}
+
+impl Failure {
+    /// No head in time. An agency cannot be expected to answer before it has the request: where part of that is still the
+    /// caller's to send, it was the caller who took too long.
+    pub fn of_silence(awaits_caller: bool) -> Failure {
+        if awaits_caller { Failure::RequestBody(BodyError::ClientTimeout) } else { Failure::TimedOut }
+    }
 }
 
 pub struct Answer<H: Home> {
@@ -167,7 +177,7 @@ impl Upstream {
                     let answered = !self.wire.unread.is_empty() || *informed > 0;
                     return Poll::Ready(Err(Failure::Broke { sent: upload.has_sent(), answered }));
                 }
-                Poll::Pending => return self.dog.poll(cx).map(|()| Err(Failure::TimedOut)),
+                Poll::Pending => return self.dog.poll(cx).map(|()| Err(Failure::of_silence(upload.awaits_caller()))),
             }
         }
     }

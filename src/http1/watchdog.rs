@@ -27,7 +27,12 @@ impl Watchdog {
 
     /// Rings `after` from now unless it is set again before.
     pub fn set(&mut self, after: Duration) {
-        self.deadline = Instant::now() + after;
+        self.set_at(Instant::now() + after);
+    }
+
+    /// Rings then unless it is set again before.
+    pub fn set_at(&mut self, deadline: Instant) {
+        self.deadline = deadline;
         if self.deadline < self.sleep.deadline() {
             self.sleep.as_mut().reset(self.deadline);
         }

@@ -87,7 +87,7 @@ pub async fn exchange(
         match Pin::new(&mut response).poll(cx) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(broke(&error))),
-            Poll::Pending => dog.poll(cx).map(|()| Err(Failure::TimedOut)),
+            Poll::Pending => dog.poll(cx).map(|()| Err(Failure::of_silence(sending.awaits_body()))),
         }
     })
     .await;
@@ -119,18 +119,36 @@ async fn ready(mut handle: Handle, dog: &mut Watchdog) -> Result<Handle, Failure
 
 fn head(request: &Outgoing, scheme: Scheme) -> Result<Request<()>, Failure> {
     let host = request.headers.get(header::HOST).map_or(&b"localhost"[..], |h| h.as_bytes());
-    let malformed = |_| Failure::Malformed("the request cannot be said in HTTP/2");
+    let unsayable = |_| Failure::Unsayable("the request cannot be said in HTTP/2");
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(scheme);
-    uri.authority = Some(Authority::try_from(host).map_err(malformed)?);
-    uri.path_and_query = Some(PathAndQuery::from_maybe_shared(request.target.clone()).map_err(malformed)?);
+    uri.authority = Some(Authority::try_from(host).map_err(unsayable)?);
+    uri.path_and_query = Some(PathAndQuery::from_maybe_shared(escaped(&request.target)).map_err(unsayable)?);
     let mut head = Request::new(());
     *head.method_mut() = request.method.clone();
     *head.version_mut() = Version::HTTP_2;
-    *head.uri_mut() = Uri::from_parts(uri).map_err(|_| Failure::Malformed("the request cannot be said in HTTP/2"))?;
+    *head.uri_mut() = Uri::from_parts(uri).map_err(|_| Failure::Unsayable("the request cannot be said in HTTP/2"))?;
     *head.headers_mut() = request.headers.clone();
     head.headers_mut().remove(header::HOST);
     Ok(head)
+}
+
+/// What no URI holds raw (RFC 3986 §3.4) but HTTP/1.1 callers send in queries, escaped: HTTP/2 has no other way to say it.
+fn escaped(target: &Bytes) -> Bytes {
+    let foreign = |b: &u8| matches!(b, b'"' | b'<' | b'>');
+    if !target.iter().any(foreign) {
+        return target.clone();
+    }
+    let mut out = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        match byte {
+            b'"' => out.extend_from_slice(b"%22"),
+            b'<' => out.extend_from_slice(b"%3C"),
+            b'>' => out.extend_from_slice(b"%3E"),
+            plain => out.push(*plain),
+        }
+    }
+    out.into()
 }
 
 fn pass_interim(
@@ -157,7 +175,8 @@ const fn refused(sent: bool) -> Failure {
 
 /// RFC 9113 §8.7: REFUSED_STREAM, and a stream above GOAWAY's last, were not processed: safe to send again.
 fn broke(error: &h2::Error) -> Failure {
-    let unprocessed = error.reason() == Some(Reason::REFUSED_STREAM);
+    let disowned = error.is_go_away() && error.is_remote();
+    let unprocessed = disowned || error.reason() == Some(Reason::REFUSED_STREAM);
     if error.is_reset() && error.reason() == Some(Reason::PROTOCOL_ERROR) {
         return Failure::Malformed("the answer is malformed");
     }
@@ -221,7 +240,7 @@ pub async fn connect(
     let mut dog = Watchdog::new(patience.response);
     let mut handle = ready(handle, &mut dog).await?;
     if !handle.is_extended_connect_protocol_enabled() {
-        return Err(Failure::Malformed("the agency does not take extended CONNECT"));
+        return Err(Failure::Unsayable("the agency does not take extended CONNECT"));
     }
     let mut head = head(request, scheme)?;
     *head.method_mut() = Method::CONNECT;

@@ -1,4 +1,5 @@
-//! An early GOAWAY: "open no more streams", some time before the one that says which stream was the last.
+//! What `server` must know of, and put into, the bytes that `h2` writes: how long the caller has taken none of them, and an
+//! early GOAWAY: "open no more streams", some time before the one that says which stream was the last.
 //!
 //! RFC 9113 §6.8 wants both, and at least a round trip between them, so that a stream that is on its way is served. `h2` sends
 //! both, and takes the answer to its PING for that round trip; but a client answers a PING before it sends the requests it
@@ -12,6 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 /// The last stream is the greatest there can be; NO_ERROR.
 const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
@@ -21,20 +23,37 @@ const PUSH_PROMISE: u8 = 5;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// Has the GOAWAY written with the next flush.
+/// The server's hold on the transport below `h2`.
 #[derive(Clone, Default)]
-pub struct Announcer(Rc<Cell<bool>>);
+pub struct Announcer(Rc<State>);
+
+#[derive(Default)]
+struct State {
+    wanted: Cell<bool>,
+    blocked: Cell<Option<Instant>>,
+}
 
 impl Announcer {
+    /// Has the GOAWAY written with the next flush.
     pub fn announce(&self) {
-        self.0.set(true);
+        self.0.wanted.set(true);
+    }
+
+    /// Since when there is something to write and the caller takes none of it.
+    pub fn blocked_since(&self) -> Option<Instant> {
+        self.0.blocked.get()
+    }
+
+    fn note<T>(&self, written: &Poll<T>) {
+        let since = if written.is_pending() { self.0.blocked.get().or_else(|| Some(Instant::now())) } else { None };
+        self.0.blocked.set(since);
     }
 }
 
 /// The transport below `h2`.
 pub struct Announcing<T> {
     io: T,
-    wanted: Announcer,
+    announcer: Announcer,
     /// Of the GOAWAY, what is still to be written.
     left: &'static [u8],
     frames: Frames,
@@ -42,19 +61,21 @@ pub struct Announcing<T> {
 
 impl<T> Announcing<T> {
     pub fn new(io: T) -> (Announcing<T>, Announcer) {
-        let wanted = Announcer::default();
-        (Announcing { io, wanted: wanted.clone(), left: &[], frames: Frames::default() }, wanted)
+        let announcer = Announcer::default();
+        (Announcing { io, announcer: announcer.clone(), left: &[], frames: Frames::default() }, announcer)
     }
 }
 
 impl<T: AsyncWrite + Unpin> Announcing<T> {
     fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.wanted.0.get() && self.frames.is_between() {
-            self.wanted.0.set(false);
+        if self.announcer.0.wanted.get() && self.frames.is_between() {
+            self.announcer.0.wanted.set(false);
             self.left = &GOAWAY;
         }
         while !self.left.is_empty() {
-            let n = ready!(Pin::new(&mut self.io).poll_write(cx, self.left))?;
+            let written = Pin::new(&mut self.io).poll_write(cx, self.left);
+            self.announcer.note(&written);
+            let n = ready!(written)?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -73,14 +94,18 @@ impl<T: AsyncRead + Unpin> AsyncRead for Announcing<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Announcing<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_announce(cx))?;
-        let n = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.announcer.note(&written);
+        let n = ready!(written)?;
         self.frames.pass(&buf[..n]);
         Poll::Ready(Ok(n))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_announce(cx))?;
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.announcer.note(&flushed);
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

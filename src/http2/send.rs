@@ -54,6 +54,11 @@ impl Sending {
         !self.pending.is_empty()
     }
 
+    /// All that the body has brought has left, and there is more to come.
+    pub fn awaits_body(&self) -> bool {
+        !self.done && !self.is_blocked()
+    }
+
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
             if self.done {

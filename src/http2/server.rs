@@ -44,6 +44,8 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 const FRAME: u32 = 16 * 1024;
+/// From the last GOAWAY and the last stream to the end of a connection that does not end by itself.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Between the two GOAWAYs of an orderly end: requests that cross the first are served.
 const CROSSING: Duration = Duration::from_secs(1);
 
@@ -79,6 +81,8 @@ pub async fn serve<S: Service + 'static>(
         .handshake::<_, Bytes>(io);
     let Ok(Ok(mut connection)) = tokio::time::timeout(settings.header_time, handshake).await else { return };
     let mut dog = Watchdog::new(settings.header_time);
+    // Armed only once the caller does not read.
+    let mut stuck = None;
     let mut leave = Leave::No;
     let mut quiet = false;
     // A client told to go away before its first request would have come for nothing: that one it may ask first.
@@ -94,15 +98,23 @@ pub async fn serve<S: Service + 'static>(
             if leave == Leave::Announced && (word >= Word::Close || dog.poll(cx).is_ready()) {
                 connection.graceful_shutdown();
                 leave = Leave::Final;
+                quiet = false;
             }
             if let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 return Poll::Ready(Some(accepted));
             }
+            if let Some(since) = announcer.blocked_since() {
+                let stuck = stuck.get_or_insert_with(|| Watchdog::new(settings.idle));
+                stuck.set_at(since + settings.idle);
+                if stuck.poll(cx).is_ready() {
+                    return Poll::Ready(Some(None));
+                }
+            }
             if connection.has_streams() {
                 quiet = false;
-            } else if leave == Leave::No {
+            } else if leave != Leave::Announced {
                 if !std::mem::replace(&mut quiet, true) {
-                    dog.set(settings.idle);
+                    dog.set(if leave == Leave::No { settings.idle } else { FAREWELL });
                 }
                 if dog.poll(cx).is_ready() {
                     return Poll::Ready(None);
@@ -117,8 +129,11 @@ pub async fn serve<S: Service + 'static>(
                 tokio::task::spawn_local(stream(request, respond, service.clone(), settings));
             }
             Some(Some(Err(_)) | None) => return,
+            // `h2` waits for the answer to a PING for as long as it takes, and some never give it.
+            None if leave == Leave::Final => return,
             None => {
                 leave = Leave::Final;
+                quiet = false;
                 connection.graceful_shutdown();
             }
         }

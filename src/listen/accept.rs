@@ -86,6 +86,8 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, stream: TcpStream, _place: Place) {
+        // From the start: a connection whose first request is there at once would not listen before its second.
+        poll_fn(|cx| Poll::Ready(self.ear.poll(cx))).await;
         let Ok(local) = stream.local_addr() else { return };
         match &self.settings.tls {
             None => self.serve_plain(stream, local).await,

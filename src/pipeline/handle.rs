@@ -101,9 +101,6 @@ async fn pass(
     let limit = route.body_limit.unwrap_or(gate.body_limit);
     let body = limited(payload.body, limit, &bytes_in).map_err(|_| Refusal::BodyTooLarge)?;
 
-    // 429: the cheap limits come before any cryptography.
-    take_early(route.rate.as_deref(), arrived)?;
-
     // 400, 401, 403, 503: who asks, and how strongly.
     let query = arrived.query.as_deref();
     let admitted = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
@@ -116,8 +113,8 @@ async fn pass(
     record.level = permit.level();
     record.subject = view.snapshot.signer.pairwise(&permit, &pools.agency.name);
 
-    // 429: the limits by who asks.
-    take_late(route.rate.as_deref(), &permit)?;
+    // 429: strangers were refused above, and so cannot use up what a route has for its callers.
+    take_rate(route.rate.as_deref(), arrived, &permit)?;
 
     // 502, 503, 504: the agency.
     let now = worker.clock.now();
@@ -171,27 +168,17 @@ fn answer_preflight(route: &RouteLive, arrived: &Arrived, record: &mut Record) -
     response.into()
 }
 
-fn take_early(rate: Option<&RouteRate>, arrived: &Arrived) -> Result<(), Refusal> {
+fn take_rate(rate: Option<&RouteRate>, arrived: &Arrived, permit: &Permit) -> Result<(), Refusal> {
     let Some(rate) = rate else { return Ok(()) };
-    let key = match rate.by {
-        RateBy::Address => rate.limiter.key_for_address(arrived.client),
-        RateBy::Route => rate.limiter.key(()),
-        RateBy::Subject | RateBy::Client => return Ok(()),
-    };
-    take(rate, key)
-}
-
-fn take_late(rate: Option<&RouteRate>, permit: &Permit) -> Result<(), Refusal> {
-    let (Some(rate), Some(token)) = (rate, permit.token()) else { return Ok(()) };
-    match rate.by {
-        RateBy::Subject => take(rate, rate.limiter.key(token.subject_key)),
+    let key = match (rate.by, permit.token()) {
+        (RateBy::Address, _) => rate.limiter.key_for_address(arrived.client),
+        (RateBy::Route, _) => rate.limiter.key(()),
+        (RateBy::Subject, Some(token)) => rate.limiter.key(token.subject_key),
         // A token that names no client shares one budget with all such tokens.
-        RateBy::Client => take(rate, rate.limiter.key(token.client_key)),
-        RateBy::Address | RateBy::Route => Ok(()),
-    }
-}
-
-fn take(rate: &RouteRate, key: u64) -> Result<(), Refusal> {
+        (RateBy::Client, Some(token)) => rate.limiter.key(token.client_key),
+        // A fault of config on level 0, and there is a token on every other.
+        (RateBy::Subject | RateBy::Client, None) => return Ok(()),
+    };
     match rate.limiter.check(key, Instant::now()) {
         Ok(_) => Ok(()),
         Err(limited) => Err(Refusal::RateLimited(limited.retry_after)),

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::support::agency::Agency;
+use crate::support::agency::{Agency, ByHand};
 use crate::support::certs::{self, Authority, ca};
 use crate::support::client::{H2, H2Answer, bearer, connect, get, h2_get, post, send};
+use crate::support::frames::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, SETTINGS, frame};
 use crate::support::gateway::{Gateway, directory};
 use crate::support::h2c::{H2Agency, Manner};
 use crate::support::token::token;
 use crate::support::verdict::{assert_passed, assert_refused};
 use crate::support::websocket::{masked, opening};
+use crate::support::wire::Wire;
 use crate::support::within;
 use crate::support::world::{self, standard_with};
 
@@ -187,4 +189,79 @@ async fn hp8_a_websocket_reaches_an_http2_agency() {
 #[tokio::test]
 async fn hp8_a_websocket_reaches_an_http2_agency_on_a_new_connection() {
     websocket_over_h2c(false).await;
+}
+
+/// HTTP/1.1 callers send characters in a query that no URI has; what HTTP/2 cannot say raw is said escaped.
+#[tokio::test]
+async fn a_query_that_http2_cannot_say_is_escaped() {
+    let agency = H2Agency::clear(Manner::Echo).await;
+    let gateway = world::before(&agency.url()).await;
+    assert_passed(&send(&gateway, get(r#"/open?a="<b>"&c={|}^`\%22"#, &[])).await);
+    assert_eq!(agency.only().uri.query(), Some(r#"a=%22%3Cb%3E%22&c={|}^`\%22"#));
+}
+
+/// An HTTP/2 agency by hand: preface and settings exchanged, then the first request's stream id.
+async fn h2_by_hand(listener: &ByHand) -> (Wire, u32) {
+    let mut inside = listener.accept().await;
+    inside.exactly(24).await.expect("the preface");
+    inside.send(frame(SETTINGS, 0, 0, &[])).await.expect("open");
+    let id = stream_of(&mut inside).await;
+    (inside, id)
+}
+
+/// The stream of the next request.
+async fn stream_of(inside: &mut Wire) -> u32 {
+    loop {
+        let head = inside.exactly(9).await.expect("a frame");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        inside.exactly(length).await.expect("its payload");
+        match head[3] {
+            HEADERS => return u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+            SETTINGS if head[4] & 1 == 0 => inside.send(frame(SETTINGS, 1, 0, &[])).await.expect("open"),
+            _ => {}
+        }
+    }
+}
+
+/// `:status: 200` (static-table entry 8, RFC 7541 appendix A), and no body.
+fn ok_frame(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88])
+}
+
+/// RFC 9113 §6.8: what is above GOAWAY's last stream was not processed, so even a POST is sent again.
+#[tokio::test]
+async fn a_request_that_goaway_disowns_is_sent_again() {
+    let agency = ByHand::start().await;
+    let gateway = world::before(&agency.url().replace("http:", "h2c:")).await;
+    let mut caller = connect(&gateway).await;
+    caller.send(get("/open", &[])).await.expect("open");
+    let (mut inside, id) = h2_by_hand(&agency).await;
+    inside.send(ok_frame(id)).await.expect("open");
+    assert_passed(&caller.answer().await);
+    caller.send(post("/open", &[], "once")).await.expect("open");
+    stream_of(&mut inside).await;
+    inside.send(frame(GOAWAY, 0, 0, &[0, 0, 0, id as u8, 0, 0, 0, 0])).await.expect("open");
+    let (mut inside, id) = h2_by_hand(&agency).await;
+    inside.send(ok_frame(id)).await.expect("open");
+    assert_passed(&caller.answer().await);
+}
+
+/// A connection that has gone dead without a word (a firewall that forgot it) costs the requests under way, no more.
+#[tokio::test]
+async fn a_dead_http2_connection_is_not_asked_again() {
+    let agency = ByHand::start().await;
+    let url = agency.url().replace("http:", "h2c:");
+    let gateway = standard_with(&url, "timeouts: { response: 300ms }, outlier: off").start().await;
+    let mut caller = connect(&gateway).await;
+    caller.send(get("/open", &[])).await.expect("open");
+    let (mut inside, id) = h2_by_hand(&agency).await;
+    inside.send(ok_frame(id)).await.expect("open");
+    assert_passed(&caller.answer().await);
+    caller.send(get("/open", &[])).await.expect("open");
+    stream_of(&mut inside).await;
+    assert_refused(&caller.answer().await, 504, "upstream_timeout");
+    caller.send(get("/open", &[])).await.expect("open");
+    let (mut fresh, id) = h2_by_hand(&agency).await;
+    fresh.send(ok_frame(id)).await.expect("open");
+    assert_passed(&caller.answer().await);
 }

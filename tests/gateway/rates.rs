@@ -117,3 +117,19 @@ async fn be8_a_refused_caller_does_not_spend_a_persons_rate() {
     }
     spend(&gateway, || token(2).subject("citizen-1")).await;
 }
+
+/// Contract section 5, "Refusals": a rate comes after the credentials. Strangers cannot use up what a route has for its
+/// callers, and are told what they lack, not to come back later.
+#[tokio::test]
+async fn be8_strangers_do_not_spend_a_routes_rate() {
+    let agency = Agency::hello().await;
+    for by in ["route", "address"] {
+        let gateway = rated(&agency, 1, by, NO_PROXIES).await;
+        for _ in 0..5 {
+            assert_refused(&send(&gateway, get("/rated", &[])).await, 401, "token_missing");
+            let forged = token(1).with_broken_signature();
+            assert_refused(&get_with(&gateway, "/rated", &forged, &[]).await, 401, "token_invalid");
+        }
+        spend(&gateway, || token(1)).await;
+    }
+}

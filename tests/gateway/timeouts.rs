@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
-use crate::support::agency::ByHand;
+use crate::support::agency::{Agency, ByHand};
 use crate::support::certs::{Trust, client_config};
 use crate::support::client::{H2, HOST, connect, get, h2_get, handshake, request};
+use crate::support::frames;
 use crate::support::verdict::assert_refused;
 use crate::support::wire::{Framing, Wire};
 use crate::support::{PATIENCE, world};
@@ -256,7 +257,7 @@ async fn a_handshake_that_does_not_come_is_given_up() {
 /// The listener's `idle`: a connection that is kept alive for nothing is closed.
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let agency = crate::support::agency::Agency::hello().await;
+    let agency = Agency::hello().await;
     let gateway = world::standard(&agency.url()).listeners(&[&patient("idle: 300ms")]).start().await;
     let mut caller = connect(&gateway).await;
     caller.send(get("/open", &[])).await.expect("open");
@@ -286,4 +287,64 @@ async fn a_connection_that_asks_nothing_is_closed() {
         assert_eq!(answer.status(), 408, "{:?}", answer.head);
     }
     assert!(caller.rest().await.is_empty());
+}
+
+/// A caller that takes its time with its body is told so, and not that the agency was slow.
+#[tokio::test]
+async fn a_callers_silence_is_not_the_agencys() {
+    let agency = ByHand::start().await;
+    let gateway = world::standard_with(&agency.url(), "timeouts: { response: 300ms }").start().await;
+    let mut caller = connect(&gateway).await;
+    caller.send(request("POST", "/open", &["Content-Length: 100"]) + "half").await.expect("open");
+    let mut inside = agency.accept().await;
+    inside.head().await.expect("the head");
+    assert_refused(&caller.answer().await, 408, "request_timeout");
+    assert!(inside.rest().await.len() < 100);
+    assert!(agency.is_untouched().await);
+}
+
+/// Answers without a body are written too: a caller that never reads them is given up like any other.
+#[tokio::test]
+async fn a_client_that_does_not_read_heads_is_given_up() {
+    let large = format!("HTTP/1.1 200 OK\r\nX-Large: {}\r\n\r\n", "x".repeat(32 << 10));
+    let agency = Agency::start(move |_| large.clone().into_bytes()).await;
+    let gateway = world::standard(&agency.url()).listeners(&[&patient("idle: 300ms")]).start().await;
+    let mut caller = connect(&gateway).await;
+    let heads = request("HEAD", "/open", &[]).repeat(16);
+    let flood = async { while caller.send(&heads).await.is_ok() {} };
+    crate::support::within("the connection to end", flood).await;
+}
+
+/// The end that the gateway offers in order is not waited for for ever: nobody can stay by not answering a PING.
+#[tokio::test]
+async fn an_idle_http2_connection_cannot_outstay_its_end() {
+    let agency = ByHand::start().await;
+    let limits = patient("header_time: 300ms, idle: 300ms");
+    let gateway = world::standard(&agency.url()).listeners(&[&limits]).start().await;
+    let mut silent = frames::connect(&gateway).await;
+    // Whatever comes, nothing is answered.
+    silent.rest().await;
+}
+
+/// Nor by not reading: what the gateway has to say at the end does not hold the connection.
+#[tokio::test]
+async fn an_http2_client_that_does_not_read_is_given_up() {
+    let agency = ByHand::start().await;
+    let gateway = world::standard(&agency.url()).listeners(&[&patient("idle: 300ms")]).start().await;
+    let mut caller = frames::connect(&gateway).await;
+    // Windows as wide as they can be (RFC 9113 §6.9.1): flow control holds nothing back.
+    let widest = (i32::MAX as u32).to_be_bytes();
+    let initial_window = [&[0, 4], &widest[..]].concat();
+    caller.send(frames::frame(frames::SETTINGS, 0, 0, &initial_window)).await.expect("open");
+    caller.send(frames::frame(8, 0, 0, &(i32::MAX as u32 - 65_535).to_be_bytes())).await.expect("open");
+    let block = frames::request_block("GET", "/open", &[]);
+    let flags = frames::END_STREAM | frames::END_HEADERS;
+    caller.send(frames::frame(frames::HEADERS, flags, 1, &block)).await.expect("open");
+    let (mut inside, _) = agency.request().await;
+    inside.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await.expect("open");
+    let chunk = vec![b'x'; 64 << 10];
+    let flood = async { while inside.send(&chunk).await.is_ok() {} };
+    crate::support::within("the agency to be let go", flood).await;
+    let open = ["listener=\"public\""];
+    gateway.metrics_when("the connection to end", |all| all.sum("darvazeh_connections_open", &open) == 0.0).await;
 }

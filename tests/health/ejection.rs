@@ -4,7 +4,9 @@ use crate::moody::{Moody, endpoint, endpoint_when, metric, over, said, said_once
 use crate::support::agency::{ByHand, ok};
 use crate::support::client::{connect, get, post, send};
 use crate::support::gateway::Gateway;
+use crate::support::h2c::{H2Agency, Manner};
 use crate::support::verdict::assert_passed;
+use crate::support::websocket::opening;
 use crate::support::wire::Wire;
 
 /// How many of so many requests, one after the other, were not answered 200.
@@ -172,4 +174,31 @@ async fn callers_who_break_off_eject_nobody() {
     for at in 0..2 {
         assert_eq!(endpoint(&gateway, at).await["ejected"], false);
     }
+}
+
+/// A few callers that announce a body and do not send it must not put an agency out of service.
+#[tokio::test]
+async fn callers_that_are_silent_eject_nobody() {
+    let (one, two) = (Moody::well().await, Moody::well().await);
+    let keys = "balance: round_robin, outlier: { consecutive: 2 }, timeouts: { response: 100ms }";
+    let gateway = over(&[&one.url(), &two.url()], keys).start().await;
+    for _ in 0..8 {
+        let answer = send(&gateway, "POST /open HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").await;
+        assert_eq!(answer.status(), 408, "{:?}", answer.head);
+    }
+    assert_eq!(said(&gateway, &["ejected"]), 0);
+    assert_eq!(failures_of(&gateway, 4).await, 0);
+}
+
+/// Nor can those that ask for what the agency's HTTP has no words for: a WebSocket, where only HTTP/2 without it is spoken.
+#[tokio::test]
+async fn requests_that_cannot_be_said_eject_nobody() {
+    let (one, two) = (H2Agency::clear(Manner::Plain).await, H2Agency::clear(Manner::Plain).await);
+    let keys = "balance: round_robin, outlier: { consecutive: 2 }";
+    let gateway = over(&[&one.url(), &two.url()], keys).start().await;
+    for _ in 0..8 {
+        assert_eq!(send(&gateway, opening("/open", &[])).await.status(), 502);
+    }
+    assert_eq!(said(&gateway, &["ejected"]), 0);
+    assert_eq!(failures_of(&gateway, 4).await, 0);
 }

@@ -34,6 +34,8 @@ pub enum Manner {
     Echo,
     /// 200 with half a body, then RST_STREAM.
     BreakOff,
+    /// As [`Manner::Echo`], and no WebSocket is taken.
+    Plain,
 }
 
 pub struct H2Agency {
@@ -130,8 +132,11 @@ impl Drop for H2Agency {
 }
 
 async fn connection(stream: impl Stream + 'static, manner: Manner, record: Arc<watch::Sender<Vec<Seen>>>) {
-    let handshake = h2::server::Builder::new().enable_connect_protocol().handshake(stream);
-    let Ok(mut connection) = handshake.await else { return };
+    let mut settings = h2::server::Builder::new();
+    if manner != Manner::Plain {
+        settings.enable_connect_protocol();
+    }
+    let Ok(mut connection) = settings.handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         tokio::spawn(exchange(request, respond, manner, record.clone()));
     }
@@ -155,7 +160,7 @@ async fn exchange(
         };
         let _ = stream.flow_control().release_capacity(chunk.len());
         body.extend_from_slice(&chunk);
-        if manner == Manner::Echo {
+        if manner != Manner::BreakOff {
             let _ = send.send_data(chunk, false);
         }
     }
@@ -163,10 +168,10 @@ async fn exchange(
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
     record.send_modify(|all| all.push(Seen { method, uri, headers, body, trailers: trailers.clone(), complete }));
     match (manner, trailers) {
-        (Manner::Echo, Some(trailers)) => {
+        (Manner::Echo | Manner::Plain, Some(trailers)) => {
             let _ = send.send_trailers(trailers);
         }
-        (Manner::Echo, None) => {
+        (Manner::Echo | Manner::Plain, None) => {
             let _ = send.send_data(Bytes::new(), true);
         }
         (Manner::BreakOff, _) => {

@@ -163,3 +163,65 @@ fn a_request_says_its_length_exactly_where_it_has_one() {
     assert!(head(Method::POST, Body::Empty).contains("content-length: 0\r\n"));
     assert!(head(Method::GET, Body::full("abc")).contains("content-length: 3\r\n"));
 }
+
+/// A body of known length, in frames of any size.
+struct Frames(std::collections::VecDeque<Bytes>);
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        Poll::Ready(self.0.pop_front().map(|data| Ok(http_body::Frame::data(data))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0.iter().map(|data| data.len() as u64).sum())
+    }
+}
+
+/// The agency reads slowly, so that writes end at any byte: what is left of one frame still goes before the next.
+#[tokio::test(flavor = "local")]
+async fn a_body_keeps_every_byte_in_its_place_however_slowly_it_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    socket2::SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    socket2::SockRef::from(&stream).set_send_buffer_size(4096).unwrap();
+    let (mut agency, _) = listener.accept().await.unwrap();
+    let sent: Vec<u8> = (0..1_500_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut rest = Bytes::from(sent.clone());
+    let mut frames = std::collections::VecDeque::new();
+    for size in [9_000, 100, 20_000, 8_193, 8_192, 33_333].into_iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        frames.push_back(rest.split_to(rest.len().min(size)));
+    }
+    let reading = tokio::task::spawn_local(async move {
+        let mut all = Vec::new();
+        let mut some = [0; 1777];
+        let body = loop {
+            let n = agency.read(&mut some).await.unwrap();
+            all.extend_from_slice(&some[..n]);
+            if let Some(end) = all.windows(4).position(|w| w == b"\r\n\r\n") {
+                let length = all.len() - end - 4;
+                if n == 0 || length >= 1_500_000 {
+                    break all.split_off(end + 4);
+                }
+            }
+            tokio::task::yield_now().await;
+        };
+        agency.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        body
+    });
+    let connection = Box::new(Upstream::new(Transport::Tcp(stream), PATIENCE));
+    let (request, body) = (request(Method::POST), Body::stream(Frames(frames)));
+    let answer = connection.exchange(&request, body, PATIENCE, &Interim::none(), Shelf::default()).await;
+    assert_eq!(answer.map(|a| a.head.status).ok(), Some(StatusCode::OK));
+    let read = reading.await.unwrap();
+    assert_eq!(read.len(), sent.len());
+    assert!(read == sent, "first difference at {:?}", read.iter().zip(&sent).position(|(a, b)| a != b));
+}

@@ -25,6 +25,7 @@ pub(super) struct Upload {
     state: State,
     sent: bool,
     progress: bool,
+    starved: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,7 @@ impl Upload {
             state: State::Sending,
             sent: false,
             progress: false,
+            starved: false,
         }
     }
 
@@ -71,13 +73,20 @@ impl Upload {
         std::mem::take(&mut self.progress)
     }
 
+    /// All that the caller has sent has left, and there is more to come: the silence is the caller's.
+    pub(super) fn awaits_caller(&self) -> bool {
+        self.starved
+    }
+
     /// Sends what can be sent now. Ready(Ok) when there is no more to do; errors are the caller's alone.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<(), BodyError>> {
+        self.starved = false;
         loop {
             match self.state {
                 State::Done | State::Refused => return Poll::Ready(Ok(())),
                 State::Sending => {
-                    if self.out.len() + self.direct.len() < COALESCE && !self.chunk_open {
+                    // What is left of a large piece goes first, or the next would overtake it.
+                    if self.out.len() < COALESCE && self.direct.is_empty() && !self.chunk_open {
                         match Pin::new(&mut self.body).poll_frame(cx) {
                             Poll::Ready(Some(Ok(frame))) => {
                                 self.take(frame);
@@ -91,7 +100,10 @@ impl Upload {
                                 self.state = State::Ending;
                                 continue;
                             }
-                            Poll::Pending if self.out.is_empty() => return Poll::Pending,
+                            Poll::Pending if self.out.is_empty() => {
+                                self.starved = true;
+                                return Poll::Pending;
+                            }
                             Poll::Pending => {}
                         }
                     }

@@ -91,16 +91,16 @@ pub(super) async fn write_answer(
     let last = ear.word() >= Word::Last;
     let close = close || !request.keep_alive || last || unread || failed || coding == Coding::UntilClose;
 
-    let mut out = std::mem::take(&mut connection.borrow_mut().interim);
+    let mut out = connection.borrow_mut().begin_answer();
     out.reserve(HEAD_ROOM);
     write_head(&mut out, parts.status, &parts.headers, coding, close && tunnel.is_none(), request);
     let mut writer = Writer { out, direct: Bytes::new(), chunk_open: false };
     if let Some(tunnel) = tunnel {
-        let flushed = poll_fn(|cx| writer.poll_flush(cx, connection)).await;
-        return if flushed.is_ok() { Ending::Tunnel(tunnel) } else { Ending::Abort };
+        let flushed = flush(connection, &mut writer, dog, idle).await;
+        return if flushed { Ending::Tunnel(tunnel) } else { Ending::Abort };
     }
     let whole = match coding {
-        Coding::None => poll_fn(|cx| writer.poll_flush(cx, connection)).await.is_ok(),
+        Coding::None => flush(connection, &mut writer, dog, idle).await,
         _ => send_body(connection, &mut writer, body, coding, request.trailers, dog, idle).await,
     };
     match whole {
@@ -233,6 +233,16 @@ impl Writer {
         }
         self.out.len() + self.direct.len() >= COALESCE
     }
+}
+
+/// True when all of it has left.
+async fn flush(connection: &RefCell<Connection>, writer: &mut Writer, dog: &mut Watchdog, idle: Duration) -> bool {
+    let mut blocked = false;
+    poll_fn(|cx| match writer.poll_flush(cx, connection) {
+        Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
+        Poll::Pending => poll_blocked(cx, &mut blocked, dog, idle),
+    })
+    .await
 }
 
 /// True when the body was sent whole.

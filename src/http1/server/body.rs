@@ -81,6 +81,12 @@ impl Connection {
         self.body = BodyState::Failed(error);
     }
 
+    /// The final answer begins: nothing may come into it. Gives what of 1xx heads has not left yet and must go before it.
+    pub(super) fn begin_answer(&mut self) -> BytesMut {
+        self.continue_due = false;
+        std::mem::take(&mut self.interim)
+    }
+
     /// Writes what 1xx heads are waiting; an error means that the caller is gone.
     pub(super) fn poll_interim(&mut self, cx: &mut Context<'_>) -> std::io::Result<()> {
         if self.interim.is_empty() {
