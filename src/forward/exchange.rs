@@ -37,7 +37,7 @@ pub async fn deliver(
     body: Body,
     interim: &Interim,
 ) -> Result<Reply, Failure> {
-    let interim = interim.through(headers::clean);
+    let interim = interim.through(headers::clean_bodiless);
     let mut attempt = Attempt::new(pools, prepared, body, &interim);
     let attempts = if prepared.retry { pools.agency.retry.attempts.max(1) } else { 1 };
     let mut last = Failure::NoEndpoint;

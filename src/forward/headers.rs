@@ -294,6 +294,10 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
         return Err(Failure::ForeignChallenge);
     }
     clean(headers);
+    // RFC 9110 §8.6: some readers would take what follows for a body.
+    if status.is_informational() || status == http::StatusCode::NO_CONTENT {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     // BE-7: what was said to one caller is not kept for another, unless the agency decides.
     if authenticated && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -301,9 +305,14 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
     Ok(())
 }
 
-/// Removes from an agency's head (a 1xx one too) or trailers what belongs to the hop, tells of software, or speaks in our
-/// name.
-pub fn clean(headers: &mut HeaderMap) {
+/// The same for what has no body of its own: a 1xx head, and trailers.
+pub fn clean_bodiless(headers: &mut HeaderMap) {
+    clean(headers);
+    headers.remove(header::CONTENT_LENGTH);
+}
+
+/// Removes from an agency's fields what belongs to the hop, tells of software, or speaks in our name.
+fn clean(headers: &mut HeaderMap) {
     strip_hop_of_answer(headers);
     // Alt-Svc would lead callers around the gateway; the rest tells of software or speaks in our name.
     for name in [header::SERVER, X_POWERED_BY, header::ALT_SVC, PROXY_STATUS] {
@@ -332,8 +341,26 @@ fn is_gateways(name: &HeaderName) -> bool {
 fn has_foreign_challenge(headers: &HeaderMap) -> bool {
     const FOREIGN: [&[u8]; 4] = [b"basic", b"digest", b"ntlm", b"negotiate"];
     headers.get_all(header::WWW_AUTHENTICATE).iter().any(|value| {
-        let scheme = value.as_bytes().split(|b| *b == b' ' || *b == b',').next().unwrap_or_default();
-        FOREIGN.iter().any(|foreign| scheme.eq_ignore_ascii_case(foreign))
+        outside_quotes(value.as_bytes()).any(|element| {
+            let scheme = element.trim_ascii().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            FOREIGN.iter().any(|foreign| scheme.eq_ignore_ascii_case(foreign))
+        })
+    })
+}
+
+/// The elements of a list, one field line of which may hold several challenges (RFC 9110 §11.6.1). A comma within quotes
+/// separates nothing.
+fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    value.split(move |byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b',' => return !quoted,
+            _ => {}
+        }
+        false
     })
 }
 

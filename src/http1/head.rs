@@ -333,7 +333,10 @@ fn response_head(
         || status == StatusCode::NOT_MODIFIED
         || method == Method::HEAD;
     let framing = if bodiless { Framing::Empty } else { said.unwrap_or(Framing::UntilClose) };
-    let keep_alive = Connection::read(&headers).keeps_alive(version) && framing != Framing::UntilClose;
+    // A body that comes nevertheless would be read as the next answer.
+    let unclear = status == StatusCode::NO_CONTENT && said.is_some_and(|said| said != Framing::Empty);
+    let lasts = framing != Framing::UntilClose && !unclear;
+    let keep_alive = Connection::read(&headers).keeps_alive(version) && lasts;
     Ok((ResponseHead { status, version, headers, keep_alive }, framing))
 }
 

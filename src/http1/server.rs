@@ -227,12 +227,14 @@ async fn serve_call(
 ) -> Option<Outbound> {
     poll_fn(|cx| {
         loop {
-            if let Poll::Ready(outbound) = call.as_mut().poll(cx) {
-                return Poll::Ready(Some(outbound));
-            }
+            let polled = call.as_mut().poll(cx);
             let state = &mut *connection.borrow_mut();
+            // Those that came together with the answer as well: they leave in its write.
             while let Some((status, headers)) = interim.take() {
                 write_interim(&mut state.interim, status, &headers);
+            }
+            if let Poll::Ready(outbound) = polled {
+                return Poll::Ready(Some(outbound));
             }
             if state.poll_interim(cx).is_err() {
                 return Poll::Ready(None);

@@ -22,7 +22,7 @@ pub fn clean(headers: &mut HeaderMap, trusted: bool) {
 
 /// Removes from trailers what must not come that way either (RFC 9110 §6.5.1).
 pub fn clean_trailers(trailers: &mut HeaderMap) {
-    const FORBIDDEN: [&str; 12] = [
+    const FORBIDDEN: [&str; 18] = [
         "authorization",
         "cookie",
         "set-cookie",
@@ -35,6 +35,12 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         "te",
         "trailer",
         "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "upgrade",
+        "expect",
+        "traceparent",
     ];
     while let Some(name) = trailers.keys().find(|n| !stays(n, false) || FORBIDDEN.contains(&n.as_str())).cloned() {
         trailers.remove(&name);
@@ -129,7 +135,7 @@ mod tests {
     #[test]
     fn trailers_carry_neither_identity_nor_framing() {
         let mut trailers = HeaderMap::new();
-        for name in ["x-gateway-subject", "authorization", "content-length", "grpc-status"] {
+        for name in ["x-gateway-subject", "authorization", "content-length", "grpc-status", "upgrade", "traceparent"] {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }
         clean_trailers(&mut trailers);

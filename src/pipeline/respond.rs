@@ -161,7 +161,7 @@ impl HttpBody for Recorded {
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(trailers) = frame.trailers_mut()
         {
-            forward::headers::clean(trailers);
+            forward::headers::clean_bodiless(trailers);
         }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -193,7 +193,8 @@ impl Drop for Recorded {
     fn drop(&mut self) {
         if let Some(mut record) = self.record.take() {
             record.bytes_in = self.bytes_in.get();
-            record.cut = !self.body.is_end_stream();
+            // An HTTP/2 agency may say by a frame of its own that nothing comes behind the last byte.
+            record.cut = !self.body.is_end_stream() && self.body.size_hint().exact() != Some(0);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::support::agency::Agency;
 use crate::support::client::{get, get_with, post, send};
+use crate::support::h2c::{H2Agency, Manner};
 use crate::support::token::token;
 use crate::support::wire::Message;
 use crate::support::world::{self, standard};
@@ -67,4 +68,15 @@ async fn the_log_can_go_to_a_file_or_nowhere() {
     send(&gateway, get("/open", &[])).await;
     assert!(gateway.stop().await.success());
     assert!(gateway.stdout.all().is_empty());
+}
+
+/// Many HTTP/2 agencies end a body with an empty frame; one that came whole was not cut.
+#[tokio::test]
+async fn an_answer_that_came_whole_is_not_called_cut() {
+    let agency = H2Agency::clear(Manner::Whole).await;
+    let gateway = world::before(&agency.url()).await;
+    let answer = send(&gateway, get("/open", &[])).await;
+    assert_eq!(answer.text(), "whole");
+    let line = gateway.log_of(id(&answer)).await;
+    assert!(line["cut"].is_null(), "{line}");
 }

@@ -36,6 +36,8 @@ pub enum Manner {
     BreakOff,
     /// As [`Manner::Echo`], and no WebSocket is taken.
     Plain,
+    /// 200, `whole` by its length, and the end in a frame of its own, a moment later.
+    Whole,
 }
 
 pub struct H2Agency {
@@ -150,6 +152,7 @@ async fn exchange(
 ) {
     let (parts, mut stream) = request.into_parts();
     let head = Response::builder().header("content-type", "text/plain");
+    let head = if manner == Manner::Whole { head.header("content-length", "5") } else { head };
     let head = if manner == Manner::BreakOff { head.header("content-length", "1000") } else { head };
     let Ok(mut send) = respond.send_response(head.body(()).expect("good parts"), false) else { return };
     let (mut body, mut complete) = (Vec::new(), true);
@@ -160,7 +163,7 @@ async fn exchange(
         };
         let _ = stream.flow_control().release_capacity(chunk.len());
         body.extend_from_slice(&chunk);
-        if manner != Manner::BreakOff {
+        if matches!(manner, Manner::Echo | Manner::Plain) {
             let _ = send.send_data(chunk, false);
         }
     }
@@ -172,6 +175,11 @@ async fn exchange(
             let _ = send.send_trailers(trailers);
         }
         (Manner::Echo | Manner::Plain, None) => {
+            let _ = send.send_data(Bytes::new(), true);
+        }
+        (Manner::Whole, _) => {
+            let _ = send.send_data(Bytes::from_static(b"whole"), false);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             let _ = send.send_data(Bytes::new(), true);
         }
         (Manner::BreakOff, _) => {

@@ -102,3 +102,19 @@ fn an_agencys_own_challenge_does_not_reach_a_browser() {
     let mut bearer = map(&[("www-authenticate", "Bearer realm=x")]);
     assert_eq!(from_agency(StatusCode::UNAUTHORIZED, &mut bearer, false), Ok(()));
 }
+
+/// HP-11
+#[test]
+fn a_foreign_challenge_is_found_wherever_it_stands() {
+    let foreign = |value| has_foreign_challenge(&map(&[("www-authenticate", "Bearer"), ("www-authenticate", value)]));
+    for value in
+        ["Basic realm=\"x\"", "basic", "Bearer realm=\"a, b\", Basic realm=\"x\"", "DPoP,NTLM", "Negotiate a==, Bearer"]
+    {
+        assert!(foreign(value), "{value}");
+    }
+    for value in
+        ["Bearer realm=\"x, Basic y\"", "Bearer realm=\"\\\", Basic \", error=\"x\"", "Bearer error=\"basic\"", ""]
+    {
+        assert!(!foreign(value), "{value}");
+    }
+}

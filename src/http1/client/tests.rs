@@ -225,3 +225,18 @@ async fn a_body_keeps_every_byte_in_its_place_however_slowly_it_is_read() {
     assert_eq!(read.len(), sent.len());
     assert!(read == sent, "first difference at {:?}", read.iter().zip(&sent).position(|(a, b)| a != b));
 }
+
+/// SM-9: an answer that cannot have a body and announces one may be followed by it, later.
+#[tokio::test(flavor = "local")]
+async fn a_204_that_announces_a_body_ends_its_connection() {
+    for (text, kept) in [
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 3\r\n\r\n", 0),
+        ("HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n", 0),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", 1),
+        ("HTTP/1.1 204 No Content\r\n\r\n", 1),
+    ] {
+        let (answer, shelf) = exchanged(Method::GET, text, false).await;
+        assert_eq!(answer.unwrap().head.status, StatusCode::NO_CONTENT);
+        assert_eq!(shelf.0.borrow().len(), kept, "{text}");
+    }
+}
