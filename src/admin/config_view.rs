@@ -24,6 +24,7 @@ pub fn config(control: &Control) -> Value {
         "loaded_at": snapshot.loaded_at,
         "listeners": listeners.collect::<Vec<_>>(),
         "last_reload": control.reloads.last(),
+        "waits_for_restart": control.reloads.waiting(),
         "issuers": snapshot.issuers.iter().map(|i| issuer(&i.model)).collect::<Vec<_>>(),
         "agencies": config.agencies.iter().map(agency).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(|r| route(r, config)).collect::<Vec<_>>(),

@@ -246,7 +246,13 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         "Included files that are faulty: their last good versions are in force.",
     );
     kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
-    vec![info, expiry, reloads, upgrades, refused, kept]
+    let mut waiting = family(
+        "config_waits_for_restart",
+        MetricType::GAUGE,
+        "Keys of the configuration in force that take effect at the next start.",
+    );
+    waiting.mut_metric().push(gauge(&[], control.reloads.waiting().len() as f64));
+    vec![info, expiry, reloads, upgrades, refused, kept, waiting]
 }
 
 fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::notify::Notify;
+use super::started::Started;
 use crate::admin::Control;
 use crate::admin::reloads::{Outcome, Wish};
 use crate::config::model::{ClientAuth, Listener, ServerTls};
@@ -18,6 +19,7 @@ use crate::listen::listener::{Settings, Shares};
 use crate::listen::thread::Patience;
 use crate::listen::{ListenerLive, Order};
 use crate::live::{Surroundings, compile, end_orphans, load_checked_with};
+use crate::observe::access_log::{Out, Outlet};
 use crate::tls::certs::{LoadedCertificate, load_server};
 use crate::tls::server::server_config;
 
@@ -27,6 +29,8 @@ pub struct Reloader {
     pub around: Surroundings,
     /// The included files as they are in force, for those that may keep their last good version.
     pub last_good: Mutex<LastGood>,
+    pub started: Started,
+    pub outlet: Outlet,
     pub notify: Notify,
 }
 
@@ -58,6 +62,13 @@ pub async fn serve(reloader: Arc<Reloader>, mut wishes: mpsc::UnboundedReceiver<
 /// Sockets of listeners that are new, bound before anything is changed.
 type Fresh = (Arc<ListenerLive>, Shares);
 
+/// What was put in force.
+struct Applied {
+    sha256: String,
+    warnings: Vec<Fault>,
+    kept: Vec<KeptFile>,
+}
+
 /// Everything a change needs, ready to be put in force.
 struct Plan {
     snapshot: crate::live::Snapshot,
@@ -65,6 +76,8 @@ struct Plan {
     fresh: Vec<Fresh>,
     /// Listeners that stay, with what their new connections get.
     changed: Vec<(Arc<ListenerLive>, Settings)>,
+    /// Opened anew: an access log that was moved away is begun again.
+    log: Out,
 }
 
 impl Reloader {
@@ -73,14 +86,19 @@ impl Reloader {
         self.notify.reloading();
         let at = self.around.clock.now();
         let outcome = match self.try_reload() {
-            Ok((sha256, warnings, kept)) => {
+            Ok(Applied { sha256, warnings, kept }) => {
                 eprintln!("reload applied sha256={sha256}");
+                let waiting = self.started.waiting(&self.control.live.load().config);
+                if !waiting.is_empty() {
+                    eprintln!("warning: not all of it is in force");
+                    print_faults(&waiting);
+                }
                 for file in &kept {
                     let state = if file.in_use { "its last good version stays in force" } else { "it is left out" };
                     eprintln!("error: {} is faulty: {state}", file.file);
                     print_faults(&file.faults);
                 }
-                Outcome::Applied { sha256, at, warnings, kept }
+                Outcome::Applied { sha256, at, warnings, kept, waiting }
             }
             Err(faults) => {
                 eprintln!("reload refused, the configuration before it goes on:");
@@ -96,7 +114,7 @@ impl Reloader {
         outcome
     }
 
-    fn try_reload(&self) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {
+    fn try_reload(&self) -> Result<Applied, Vec<Fault>> {
         self.apply(self.load()?)
     }
 
@@ -105,13 +123,13 @@ impl Reloader {
         load_checked_with(&self.file, self.around.clock.now(), &last_good)
     }
 
-    fn apply(&self, loaded: Loaded) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {
+    fn apply(&self, loaded: Loaded) -> Result<Applied, Vec<Fault>> {
         let Loaded { config, warnings, kept, last_good } = loaded;
         let plan = self.plan(config).map_err(|message| vec![self.fault(message)])?;
         let sha256 = plan.snapshot.config.sha256.clone();
         self.put_in_force(plan);
         *self.last_good.lock().unwrap_or_else(PoisonError::into_inner) = last_good;
-        Ok((sha256, warnings, kept))
+        Ok(Applied { sha256, warnings, kept })
     }
 
     /// A certificate, key or CA file has changed. Where the configuration on disk is the one in force, all of it is made
@@ -122,7 +140,7 @@ impl Reloader {
             Ok(loaded) if loaded.config.sha256 == in_force.config.sha256 => {
                 let at = self.around.clock.now();
                 match self.apply(loaded) {
-                    Ok((sha256, ..)) => eprintln!("renewed: files of sha256={sha256} were read anew"),
+                    Ok(Applied { sha256, .. }) => eprintln!("renewed: files of sha256={sha256} were read anew"),
                     Err(faults) => {
                         eprintln!("error: changed files cannot be put in force");
                         print_faults(&faults);
@@ -177,7 +195,9 @@ impl Reloader {
         let previous = self.control.live.load();
         let snapshot = compile(config, Some(&previous), &self.around)?;
         let running = self.control.listeners.load_full();
-        let mut plan = Plan { snapshot, listeners: Vec::new(), fresh: Vec::new(), changed: Vec::new() };
+        let log = Out::open(&snapshot.config.access_log)
+            .map_err(|error| format!("the access log cannot be written: {error}"))?;
+        let mut plan = Plan { snapshot, listeners: Vec::new(), fresh: Vec::new(), changed: Vec::new(), log };
         for listener in &plan.snapshot.config.listeners {
             let same = running.iter().find(|live| live.name == listener.name && live.asked == listener.address);
             match same {
@@ -205,6 +225,7 @@ impl Reloader {
         for (live, settings) in plan.changed {
             live.settings.store(Arc::new(settings));
         }
+        self.outlet.turn_to(plan.log);
         control.live.replace(plan.snapshot);
         end_orphans(&previous, &control.live.load());
         let before = control.listeners.swap(Arc::new(plan.listeners.clone()));

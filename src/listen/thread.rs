@@ -21,6 +21,7 @@ use crate::auth::cache::CacheStats;
 use crate::balance::pool::EndpointReport;
 use crate::clock::Clock;
 use crate::closing::{Closing, Word};
+use crate::config::model::AccessLog;
 use crate::live::Live;
 use crate::observe::access_log::{Line, LogBuffer};
 use crate::observe::record::Books;
@@ -86,12 +87,7 @@ pub struct WorkerHandle {
 }
 
 /// Starts a worker. Errors: no thread, or no runtime.
-pub fn start(
-    index: usize,
-    live: Arc<Live>,
-    log: Option<SyncSender<Vec<Line>>>,
-    clock: Clock,
-) -> std::io::Result<WorkerHandle> {
+pub fn start(index: usize, live: Arc<Live>, log: SyncSender<Vec<Line>>, clock: Clock) -> std::io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::unbounded_channel();
     let cache = Arc::new(CacheStats::default());
     let stats = cache.clone();
@@ -99,7 +95,7 @@ pub fn start(
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let runtime = runtime().expect("a runtime can be built: its descriptors are the process's first");
         runtime.block_on(async move {
-            let log = log.map_or_else(LogBuffer::off, LogBuffer::new);
+            let log = LogBuffer::new(log, live.load().config.access_log != AccessLog::Off);
             let books = Books { tally: Rc::new(Tally::default()), log: Rc::new(log) };
             let worker = Rc::new(Worker::new(live, TokenCache::new(TOKENS, stats), books, clock));
             work(worker, inbox).await
