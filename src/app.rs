@@ -94,7 +94,7 @@ pub fn start_on(
     let started = Started::new(&config, workers);
     let count = workers.or(config.workers).unwrap_or_else(cores).max(1);
     let (log_to, admin_address) = (config.access_log.clone(), config.admin);
-    let snapshot = compile(config, None, &around).map_err(StartError)?;
+    let mut snapshot = compile(config, None, &around).map_err(StartError)?;
     let config = snapshot.config.clone();
 
     let opened = config.listeners.iter().map(|listener| {
@@ -102,6 +102,7 @@ pub fn start_on(
         ListenerLive::open(listener, sockets, count)
     });
     let opened = opened.collect::<io::Result<Vec<_>>>()?;
+    snapshot.listeners = opened.iter().map(|(listener, _)| (listener.id, listener.name())).collect();
     let admin_socket = admin_address.map(|asked| Ok((asked, open_admin(asked, &mut inherited)?)));
     let admin_socket = admin_socket.transpose().map_err(StartError)?;
     let legacy = inherited.legacy;
@@ -145,7 +146,7 @@ pub fn start_on(
     runtime.spawn(reload::serve(Arc::new(reloader), reload_wishes));
     runtime.spawn(watch::serve(control.clone(), watch::prints(&config)));
     runtime.spawn(notify.clone().watchdog(control.clone()));
-    let listeners = control.listeners.load().iter().map(|l| (l.name.clone(), l.address)).collect();
+    let listeners = control.listeners.load().iter().map(|l| (l.name(), l.address)).collect();
     let admin = admin_socket.as_ref().map(|(_, socket)| socket.local_addr()).transpose()?;
     Ok(Running {
         listeners,

@@ -16,7 +16,7 @@ pub fn config(control: &Control) -> Value {
     let listeners = control.listeners.load();
     let listeners = listeners.iter().map(|listener| {
         let tls = listener.settings.load().tls.is_some();
-        json!({"name": &*listener.name, "address": listener.address.to_string(), "tls": tls})
+        json!({"name": &*listener.name(), "address": listener.address.to_string(), "tls": tls})
     });
     json!({
         "file": config.file.display().to_string(),

@@ -128,7 +128,7 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut open = family("connections_open", MetricType::GAUGE, "Connections of callers.");
     for listener in control.listeners.load().iter() {
-        open.mut_metric().push(gauge(&[("listener", &listener.name)], listener.addresses.open() as f64));
+        open.mut_metric().push(gauge(&[("listener", &*listener.name())], listener.addresses.open() as f64));
     }
     vec![
         open,
@@ -224,8 +224,9 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         family("tls_certificate_expiry_seconds", MetricType::GAUGE, "Seconds until a certificate expires.");
     let now = control.clock.now();
     for listener in control.listeners.load().iter() {
+        let name = listener.name();
         for certificate in listener.settings.load().certificates.iter() {
-            let labels = [("listener", &*listener.name), ("subject", &*certificate.subject)];
+            let labels = [("listener", &*name), ("subject", &*certificate.subject)];
             expiry.mut_metric().push(gauge(&labels, (certificate.not_after - now) as f64));
         }
     }

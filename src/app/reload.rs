@@ -74,8 +74,8 @@ struct Plan {
     snapshot: crate::live::Snapshot,
     listeners: Vec<Arc<ListenerLive>>,
     fresh: Vec<Fresh>,
-    /// Listeners that stay, with what their new connections get.
-    changed: Vec<(Arc<ListenerLive>, Settings)>,
+    /// Listeners that stay, with what they are called now and what their new connections get.
+    changed: Vec<(Arc<ListenerLive>, Arc<str>, Settings)>,
     /// Opened anew: an access log that was moved away is begun again.
     log: Out,
 }
@@ -158,7 +158,8 @@ impl Reloader {
 
     fn renew_certificates(&self, config: &Config) {
         for live in self.control.listeners.load().iter() {
-            let Some(listener) = config.listeners.iter().find(|listener| listener.name == live.name) else { continue };
+            let name = live.name();
+            let Some(listener) = config.listeners.iter().find(|listener| listener.name == name) else { continue };
             let Some(tls) = &listener.tls else { continue };
             let now = self.around.clock.now();
             let anew = tls.certificates.iter().map(|old| load_server(&old.files.0, &old.files.1, now).map(Arc::new));
@@ -176,12 +177,12 @@ impl Reloader {
                             let renewed =
                                 Settings { tls: Some(config), certificates: shown, ..Settings::clone(&settings) };
                             live.settings.store(Arc::new(renewed));
-                            eprintln!("renewed: certificates of listener {}", live.name);
+                            eprintln!("renewed: certificates of listener {name}");
                         }
-                        Err(error) => eprintln!("error: listener {}: {error}", live.name),
+                        Err(error) => eprintln!("error: listener {name}: {error}"),
                     }
                 }
-                Err(fault) => eprintln!("error: listener {}: a certificate file cannot be used: {fault:?}", live.name),
+                Err(fault) => eprintln!("error: listener {name}: a certificate file cannot be used: {fault:?}"),
             }
         }
     }
@@ -198,14 +199,14 @@ impl Reloader {
         let log = Out::open(&snapshot.config.access_log)
             .map_err(|error| format!("the access log cannot be written: {error}"))?;
         let mut plan = Plan { snapshot, listeners: Vec::new(), fresh: Vec::new(), changed: Vec::new(), log };
-        for listener in &plan.snapshot.config.listeners {
-            let same = running.iter().find(|live| live.name == listener.name && live.asked == listener.address);
+        for (listener, same) in stay(&running, &plan.snapshot.config.listeners) {
             match same {
                 Some(live) => {
-                    let old = previous.config.listeners.iter().find(|old| old.name == listener.name);
-                    let settings = settings(listener, old, live).map_err(|error| error.to_string())?;
+                    let name = live.name();
+                    let old = previous.config.listeners.iter().find(|old| old.name == name);
+                    let settings = settings(listener, old, &live).map_err(|error| error.to_string())?;
                     plan.listeners.push(live.clone());
-                    plan.changed.push((live.clone(), settings));
+                    plan.changed.push((live, listener.name.clone(), settings));
                 }
                 None => {
                     let fresh = ListenerLive::open(listener, Vec::new(), self.control.workers.len());
@@ -215,6 +216,8 @@ impl Reloader {
                 }
             }
         }
+        let names = plan.listeners.iter().zip(&plan.snapshot.config.listeners);
+        plan.snapshot.listeners = names.map(|(live, listener)| (live.id, listener.name.clone())).collect();
         Ok(plan)
     }
 
@@ -222,7 +225,8 @@ impl Reloader {
         let control = &self.control;
         let previous = control.live.load();
         let patience = Patience::ending(plan.snapshot.config.drain);
-        for (live, settings) in plan.changed {
+        for (live, name, settings) in plan.changed {
+            live.rename(name);
             live.settings.store(Arc::new(settings));
         }
         self.outlet.turn_to(plan.log);
@@ -232,7 +236,7 @@ impl Reloader {
         for old in before.iter().filter(|old| !plan.listeners.iter().any(|kept| Arc::ptr_eq(kept, old))) {
             old.release();
             for worker in &control.workers {
-                let _ = worker.send(Order::Unlisten(old.name.clone(), patience));
+                let _ = worker.send(Order::Unlisten(old.id, patience));
             }
         }
         for (listener, shares) in plan.fresh {
@@ -244,6 +248,24 @@ impl Reloader {
             let _ = worker.send(Order::Adopt);
         }
     }
+}
+
+/// For each listener of a configuration the one that runs already: of its name and address, else at its address under a name
+/// that is gone. Each is taken once.
+fn stay<'a>(running: &[Arc<ListenerLive>], wanted: &'a [Listener]) -> Vec<(&'a Listener, Option<Arc<ListenerLive>>)> {
+    let mut left = running.to_vec();
+    let mut take = |fits: &dyn Fn(&ListenerLive) -> bool| {
+        let at = left.iter().position(|live| fits(live))?;
+        Some(left.remove(at))
+    };
+    let mut found: Vec<_> = wanted
+        .iter()
+        .map(|listener| (listener, take(&|live| live.name() == listener.name && live.asked == listener.address)))
+        .collect();
+    for (listener, same) in found.iter_mut().filter(|(_, same)| same.is_none()) {
+        *same = take(&|live| live.is_at(listener.address));
+    }
+    found
 }
 
 fn print_faults(faults: &[Fault]) {

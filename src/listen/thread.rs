@@ -27,6 +27,7 @@ use crate::observe::access_log::{Line, LogBuffer};
 use crate::observe::record::Books;
 use crate::observe::{Report, Tally};
 use crate::pipeline::Worker;
+use crate::words::ListenerId;
 
 /// Verified tokens a worker remembers, at the most.
 const TOKENS: usize = 32 * 1024;
@@ -37,8 +38,8 @@ const TIDY: u32 = 20;
 
 pub enum Order {
     Listen(Arc<ListenerLive>, Vec<Socket>),
-    /// A listener of this name is gone: accept no more on it, and finish its connections.
-    Unlisten(Arc<str>, Patience),
+    /// A listener is gone: accept no more on it, and finish its connections.
+    Unlisten(ListenerId, Patience),
     /// Another snapshot is in force: streams whose route is gone must hear of it.
     Adopt,
     Report(oneshot::Sender<WorkerReport>),
@@ -105,7 +106,7 @@ pub fn start(index: usize, live: Arc<Live>, log: SyncSender<Vec<Line>>, clock: C
 }
 
 /// The word for each listener's connections.
-type Closings = HashMap<Arc<str>, Closing>;
+type Closings = HashMap<ListenerId, Closing>;
 /// What accepts, to its end.
 type Accepting = JoinSet<()>;
 
@@ -120,7 +121,7 @@ async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> 
                 Some(Order::Listen(listener, sockets)) => {
                     listen(&worker, &mut closings, &mut accepting, &listener, sockets);
                 }
-                Some(Order::Unlisten(name, patience)) => unlisten(&mut closings, &name, patience),
+                Some(Order::Unlisten(id, patience)) => unlisten(&mut closings, id, patience),
                 Some(Order::Adopt) => worker.adopt(),
                 Some(Order::Report(answer)) => drop(answer.send(report(&worker))),
                 Some(Order::Ping(answer)) => drop(answer.send(())),
@@ -152,19 +153,19 @@ fn listen(
     listener: &Arc<ListenerLive>,
     sockets: Vec<Socket>,
 ) {
-    let closing = closings.entry(listener.name.clone()).or_default();
+    let closing = closings.entry(listener.id).or_default();
     for socket in sockets {
         match TcpListener::from_std(socket) {
             Ok(socket) => {
                 accepting.spawn_local(accept(socket, listener.clone(), worker.clone(), closing.clone()));
             }
-            Err(error) => eprintln!("error: listener {} cannot accept: {error}", listener.name),
+            Err(error) => eprintln!("error: listener {} cannot accept: {error}", listener.name()),
         }
     }
 }
 
-fn unlisten(closings: &mut Closings, name: &str, patience: Patience) {
-    if let Some(closing) = closings.remove(name) {
+fn unlisten(closings: &mut Closings, id: ListenerId, patience: Patience) {
+    if let Some(closing) = closings.remove(&id) {
         closing.say(Word::Last);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(patience.idle).await;
