@@ -246,7 +246,7 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         MetricType::GAUGE,
         "Included files that are faulty: their last good versions are in force.",
     );
-    kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
+    kept.mut_metric().push(gauge(&[], control.reloads.kept().len() as f64));
     let mut waiting = family(
         "config_waits_for_restart",
         MetricType::GAUGE,
