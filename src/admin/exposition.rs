@@ -105,7 +105,7 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut ids: Vec<&StatId> = sums.routes.keys().collect();
     ids.sort_unstable();
     for id in ids {
-        let (Some(name), Some(route)) = (control.names.name(*id), sums.routes.get(id)) else { continue };
+        let (Some(name), Some(route)) = (control.names.name_in_use(*id), sums.routes.get(id)) else { continue };
         let RouteName { route: label, agency } = &name;
         for (outcome, count) in &route.requests {
             let status = outcome.status.to_string();
