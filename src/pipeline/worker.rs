@@ -61,6 +61,8 @@ impl Worker {
         let view = self.view();
         let names: HashSet<&str> = view.snapshot.agencies.iter().map(|agency| &*agency.name).collect();
         self.books.tally.keep_agencies(|name| names.contains(name));
+        // The pools that only the snapshot before had: a burst of reloads must not gather them until the next tick.
+        self.pools.tidy();
         self.books.log.turn(view.snapshot.config.access_log != AccessLog::Off);
         self.streams.nudge();
     }

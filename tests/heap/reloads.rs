@@ -99,7 +99,8 @@ impl World {
 
     /// Bytes that are live while nothing is asked: the least of a few looks, since pools are tidied every two seconds and no
     /// event tells.
-    fn at_rest(&self) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "on a thread of its own, and no event tells when pools are tidied")]
+    fn at_rest() -> usize {
         let look = |_| {
             std::thread::sleep(Duration::from_millis(250));
             HEAP.allocated()
@@ -108,14 +109,14 @@ impl World {
     }
 }
 
-/// The heap after forty reloads, and after `all`.
+/// The heap after the first fifth of the reloads, and after all.
 fn heap(all: usize, names: impl Fn(usize) -> Vec<String>) -> (usize, usize) {
     let world = World::start(&names(0));
     let warm = all / 5;
     (1..=warm).for_each(|turn| world.turn(&names(turn), turn));
-    let before = world.at_rest();
+    let before = World::at_rest();
     (warm + 1..=all).for_each(|turn| world.turn(&names(turn), turn));
-    let after = world.at_rest();
+    let after = World::at_rest();
     world.running.drain();
     (before, after)
 }

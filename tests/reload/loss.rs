@@ -124,8 +124,8 @@ async fn anew(address: std::net::SocketAddr, load: Arc<Load>, caller: usize) {
     }
 }
 
-/// The `turn`-th configuration: routes come and go, an agency's endpoints change. Names come back, as they do when a change is
-/// made and undone: the series of a name that was ever in force stay in the metrics until a restart, which is no leak of reloads.
+/// The `turn`-th configuration: routes come and go, an agency's endpoints change. Names that never come back are weighed in
+/// `tests/heap`.
 fn config(urls: &[String; 3], turn: usize) -> Config {
     let other = &urls[1 + turn % 2];
     let mut config = Config::new()
