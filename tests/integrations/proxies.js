@@ -53,7 +53,7 @@ export const PROXIES = {
         ['127.0.0.1:9001', `127.0.0.1:${backend}`],
         ...certificates(folder),
       ]);
-      writeFileSync(join(folder, 'Caddyfile'), `{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}\n${site}`);
+      writeFileSync(join(folder, 'Caddyfile'), `{\n\tadmin off\n\tauto_https off\n}\n${site}`);
       const program = run('caddy', ['run', '--adapter', 'caddyfile', '--config', join(folder, 'Caddyfile')], {
         HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder,
       });
@@ -101,7 +101,7 @@ export const PROXIES = {
         `ServerRoot ${folder}`, `PidFile ${folder}/apache.pid`, `DefaultRuntimeDir ${folder}`, 'ErrorLog /dev/stderr',
         `Listen 127.0.0.1:${port}`, 'ServerName localhost', 'StartServers 1', ...loads, site,
       ].join('\n'));
-      const program = run('apache2', ['-X', '-f', join(folder, 'apache.conf')], {});
+      const program = run('apache2', ['-D', 'FOREGROUND', '-f', join(folder, 'apache.conf')], {});
       await program.accepts(port);
       return { port, program };
     },
