@@ -50,7 +50,7 @@ for (const [name, proxy] of Object.entries(PROXIES).filter(([each]) => !only || 
       place.remove();
     });
 
-    const context = () => `${running.program.output}\n${gateway.program.output}`;
+    const context = () => `${running.program.output}\n${running.log?.() ?? ''}\n${gateway.program.output}`;
 
     /** What the agency saw of the one request that `ask` makes; `undefined` when nothing came. */
     async function reaching(ask) {
