@@ -79,7 +79,7 @@ for (const [name, proxy] of Object.entries(PROXIES).filter(([each]) => !only || 
     });
 
     test('AS-12: a good token passes, and the agency sees our assertion and nothing that was forged', async () => {
-      const forged = ['X-Gateway-Assertion: forged', 'X-Gateway-Subject: forged', 'x-gateway-level: 3', 'X_Gateway_Level: forged'];
+      const forged = ['X-Gateway-Assertion: forged', 'X-Gateway-Subject: forged', 'x-gateway-level: 3', 'X_Gateway_Level: forged', 'X-Gateway_Level: f', 'X_Gateway-Subject: f'];
       const { answer, seen } = await reaching(() => send(port, '/l2/x?q=1', [bearer(token(2)), ...forged]));
       assert.equal(answer.status, 200, `${answer.body}\n${context()}`);
       assert.equal(answer.body.includes('the agency'), true);
