@@ -1,6 +1,6 @@
 // The proxies of Debian with their examples of deploy/integrations/, as they are written but for names, ports and files.
 
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXAMPLES, HOST, freePort, run } from './world.js';
 
@@ -96,9 +96,7 @@ export const PROXIES = {
         ['/etc/darvazeh/client-with-key.pem', join(folder, 'both.pem')],
       ]);
       const modules = ['mpm_event', 'authz_core', 'authz_host', 'lua', 'proxy', 'proxy_http', 'ssl', 'socache_shmcb'];
-      // Started by root, it reads certificates as root and serves as somebody who must be able to read the script.
       const asRoot = process.getuid() === 0;
-      if (asRoot) chmodSync(folder, 0o711);
       const loads = modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`);
       writeFileSync(join(folder, 'apache.conf'), [
         `ServerRoot ${folder}`, `PidFile ${folder}/apache.pid`, `DefaultRuntimeDir ${folder}`, `ErrorLog ${folder}/apache.log`,

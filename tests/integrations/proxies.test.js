@@ -121,6 +121,32 @@ for (const [name, proxy] of Object.entries(PROXIES).filter(([each]) => !only || 
       assert.ok(Number(answer.header('retry-after')) > 0);
     });
 
+    test('a body reaches the agency whole, whatever the verdict was asked with', async () => {
+      const form = `name=${'x'.repeat(20_000)}`;
+      const fields = [bearer(token(1)), 'Content-Type: application/x-www-form-urlencoded', `Content-Length: ${form.length}`];
+      const { answer, seen } = await reaching(() => send(port, '/l1/form', fields, 'POST', form));
+      assert.deepEqual([answer.status, seen?.method, seen?.body.length], [200, 'POST', form.length], context());
+      const head = await reaching(() => send(port, '/l2/x', [bearer(token(2))], 'HEAD'));
+      assert.deepEqual([head.answer.status, head.seen.method], [200, 'HEAD'], 'a route for GET takes HEAD');
+      const refused = await reaching(() => send(port, '/l1/form', fields.slice(1), 'POST', form));
+      assert.deepEqual([refused.answer.status, refused.seen], [401, undefined]);
+    });
+
+    test('many at once are each told of their own caller', async () => {
+      const levels = Array.from({ length: 60 }, (_, at) => at % 4);
+      const before = agency.seen.length;
+      const answers = await Promise.all(levels.map((level, at) => (
+        send(port, `/l1/${at}`, level ? [bearer(token(level, `citizen-${at}`))] : [])
+      )));
+      assert.deepEqual(answers.map(({ status }) => status), levels.map((level) => (level ? 200 : 401)), context());
+      const seen = agency.seen.slice(before);
+      assert.equal(seen.length, levels.filter((level) => level).length);
+      const said = seen.map(({ path, fields }) => [path, claims(fields.find(([name]) => name === 'x-gateway-assertion')[1])]);
+      for (const [path, { level }] of said) assert.equal(level, levels[Number(path.split('/')[2])], path);
+      assert.equal(new Set(said.map(([, { sub }]) => sub)).size, said.length);
+      assert.equal(new Set(said.map(([, { jti }]) => jti)).size, said.length);
+    });
+
     test('what the client says about the original request is not believed', async () => {
       for (const told of [
         ['X-Original-URI: /open', 'X-Original-Method: GET', `X-Original-Host: ${HOST}`],

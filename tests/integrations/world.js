@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,6 +17,8 @@ const PATIENCE = 30_000;
 
 export function temporary() {
   const folder = mkdtempSync(join(tmpdir(), 'darvazeh-integrations-'));
+  // Servers that root starts serve as somebody else, who needs to get to what is readable. Keys are not.
+  chmodSync(folder, 0o711);
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
@@ -34,13 +36,16 @@ export function freePort() {
 export async function startAgency() {
   const seen = [];
   const server = createServer((request, response) => {
-    request.resume();
     const fields = [];
     for (let at = 0; at < request.rawHeaders.length; at += 2) {
       fields.push([request.rawHeaders[at].toLowerCase(), request.rawHeaders[at + 1]]);
     }
-    seen.push({ method: request.method, path: request.url, fields });
-    response.end('the agency\n');
+    let body = '';
+    request.on('data', (bytes) => { body += bytes; });
+    request.on('end', () => {
+      seen.push({ method: request.method, path: request.url, fields, body });
+      response.end('the agency\n');
+    });
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const stop = () => new Promise((resolve) => { server.close(resolve); server.closeAllConnections(); });
@@ -164,13 +169,14 @@ function accepts(port) {
 }
 
 /** One request, byte for byte; `target` is not touched by any library. Fields: lines. */
-export function send(port, target, fields = [], method = 'GET') {
+export function send(port, target, fields = [], method = 'GET', content = '') {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1');
     let bytes = '';
     socket.setTimeout(PATIENCE, () => socket.destroy(new Error(`no answer to ${target}`)));
     socket.on('data', (data) => { bytes += data.toString('latin1'); });
-    socket.once('error', reject);
+    // A server that refuses a body unread may reset the connection behind its answer.
+    socket.once('error', (error) => { if (!bytes.includes('\r\n\r\n')) reject(error); });
     socket.once('close', () => {
       const [head, ...body] = bytes.split('\r\n\r\n');
       const [start, ...lines] = head.split('\r\n');
@@ -179,7 +185,7 @@ export function send(port, target, fields = [], method = 'GET') {
       resolve({ status, fields: all, header: (name) => all.find(([n]) => n === name)?.[1], body: body.join('\r\n\r\n') });
     });
     const lines = [`${method} ${target} HTTP/1.1`, `Host: ${HOST}`, 'Connection: close', ...fields];
-    socket.write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'));
+    socket.write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n${content}`, 'latin1'));
   });
 }
 
