@@ -170,8 +170,10 @@ impl Asking<'_> {
         let asked = handle::asked(self.gate, self.view, route, &self.method, headers);
         let mut response = respond::refuse(refusal, &asked, record).response;
         // A gRPC caller is told a refusal inside a 200, which its proxy would take for a yes.
-        let status = StatusCode::from_u16(refusal.code().status());
-        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if response.status().is_success() {
+            let status = StatusCode::from_u16(refusal.code().status());
+            *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        }
         response
     }
 }
