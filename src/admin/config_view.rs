@@ -118,6 +118,7 @@ pub async fn agencies(control: &Control) -> Value {
                     "url": &*endpoint.endpoint.url,
                     "healthy": vitals.health.is_healthy(),
                     "ejected": vitals.ejection.is_ejected(),
+                    "resting": vitals.rest.is_on_now(),
                     "addresses": vitals.addresses.count(),
                     "in_flight": seen.in_flight,
                     "idle": seen.idle,
@@ -126,7 +127,17 @@ pub async fn agencies(control: &Control) -> Value {
                     "failed": seen.failed,
                 })
             });
-            json!({"name": &*agency.name, "endpoints": each.collect::<Vec<_>>()})
+            let bulkhead = &agency.bulkhead;
+            agency.settle();
+            json!({
+                "name": &*agency.name,
+                "in_flight": bulkhead.under_way(),
+                "limit": agency.limit(),
+                "queued": bulkhead.queued(),
+                "connections": bulkhead.connections(),
+                "saturated": bulkhead.is_saturated(),
+                "endpoints": each.collect::<Vec<_>>(),
+            })
         })
         .collect();
     json!({"agencies": agencies})

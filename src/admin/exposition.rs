@@ -16,6 +16,9 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::control::Control;
 use crate::auth::keys::RefreshOutcome;
+use crate::balance::Spent;
+use crate::balance::bulkhead::Full as NoRoom;
+use crate::balance::ledger::LedgerReport;
 use crate::balance::pool::EndpointReport;
 use crate::live::Snapshot;
 use crate::observe::StatId;
@@ -29,6 +32,7 @@ struct Sums {
     routes: HashMap<StatId, RouteTally>,
     agencies: HashMap<Arc<str>, Histogram>,
     endpoints: HashMap<u64, EndpointReport>,
+    ledgers: HashMap<Arc<str>, LedgerReport>,
     log_dropped: u64,
     tunnels: u64,
     streams_ended: u64,
@@ -43,6 +47,7 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     families.extend(connections(control, &sums));
     families.extend(tokens(control, &snapshot));
     families.extend(upstreams(&snapshot, &sums));
+    families.extend(bulkheads(&snapshot, &sums));
     families.extend(configuration(control, &snapshot));
     families.retain(|family| !family.get_metric().is_empty());
     let mut text = Vec::new();
@@ -73,6 +78,9 @@ async fn sum(control: &Control) -> Sums {
             sum.opened += seen.opened;
             sum.reused += seen.reused;
             sum.failed += seen.failed;
+        }
+        for (agency, ledger) in report.ledgers {
+            sums.ledgers.entry(agency).or_default().add(&ledger);
         }
         sums.log_dropped += report.tally.log_dropped;
         sums.tunnels += report.tally.tunnels;
@@ -215,6 +223,44 @@ fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
         }
     }
     vec![durations, healthy, checks, ejections, addresses, connections]
+}
+
+/// What agencies have under way of what they may, and what was spent on asking again.
+fn bulkheads(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
+    let mut under_way = family("upstream_in_flight", MetricType::GAUGE, "Requests that an agency has under way.");
+    let mut limits = family("upstream_limit", MetricType::GAUGE, "How many it may have under way now.");
+    let mut queued = family("upstream_queued", MetricType::GAUGE, "Requests that wait for a place at an agency.");
+    let mut open = family("upstream_connections_open", MetricType::GAUGE, "Open connections to an agency.");
+    let mut saturated =
+        family("upstream_saturated", MetricType::GAUGE, "1 from when an agency was full until half of it is free.");
+    let mut overloaded = family(
+        "upstream_overloaded_total",
+        MetricType::COUNTER,
+        "Requests turned away because their agency had as much as it may.",
+    );
+    let mut retries = family("retries_total", MetricType::COUNTER, "Requests sent again, and those that could not be.");
+    let mut hedges = family("hedges_total", MetricType::COUNTER, "Reads asked of a second endpoint, and those not.");
+    for agency in &snapshot.agencies {
+        let (name, bulkhead) = ([("agency", &*agency.name)], &agency.bulkhead);
+        agency.settle();
+        under_way.mut_metric().push(gauge(&name, f64::from(bulkhead.under_way())));
+        limits.mut_metric().push(gauge(&name, f64::from(agency.limit())));
+        queued.mut_metric().push(gauge(&name, f64::from(bulkhead.queued())));
+        open.mut_metric().push(gauge(&name, f64::from(bulkhead.connections())));
+        saturated.mut_metric().push(gauge(&name, f64::from(u8::from(bulkhead.is_saturated()))));
+        for why in NoRoom::ALL {
+            let labels = [name[0], ("reason", why.as_str())];
+            overloaded.mut_metric().push(counter(&labels, bulkhead.turned_away(why)));
+        }
+        let spent = sums.ledgers.get(&agency.name).copied().unwrap_or_default();
+        for of in Spent::RETRIES {
+            retries.mut_metric().push(counter(&[name[0], ("outcome", of.as_str())], spent.of(of)));
+        }
+        for of in Spent::HEDGES.into_iter().filter(|_| agency.hedge.is_some()) {
+            hedges.mut_metric().push(counter(&[name[0], ("outcome", of.as_str())], spent.of(of)));
+        }
+    }
+    vec![under_way, limits, queued, open, saturated, overloaded, retries, hedges]
 }
 
 fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {

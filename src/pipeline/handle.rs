@@ -120,9 +120,9 @@ async fn pass(
     let now = worker.clock.now();
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
-    let prepared = prepared.map_err(Refusal::Forward)?;
+    let mut prepared = prepared.map_err(Refusal::Forward)?;
     let sent = Instant::now();
-    let reply = forward::deliver(pools, &prepared, body, &payload.interim).await;
+    let reply = forward::deliver(pools, &mut prepared, body, &payload.interim).await;
     let took = sent.elapsed();
     books.tally.upstream(&pools.agency.name, took);
     record.upstream = Some(took);
