@@ -93,6 +93,11 @@ impl Ledger {
         agency.retry.budget_percent > 0 && agency.take_spare_retry(moment::now())
     }
 
+    /// What was taken out is not needed after all.
+    pub fn refund(&self) {
+        self.savings.set((self.savings.get() + RETRY).min(SAVINGS));
+    }
+
     pub fn count(&self, spent: Spent) {
         let count = &self.counts[spent as usize];
         count.set(count.get() + 1);

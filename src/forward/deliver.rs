@@ -66,10 +66,15 @@ async fn tries(
     let mut last = Failure::NoEndpoint;
     for n in 0..attempts {
         let is_retry = n > 0;
-        let shy = if is_retry { pools.shy_of_retries() } else { 0 };
-        let Some(picked) = pools.pick(prepared.subject, kept.tried | shy) else { break };
-        let place = if is_retry { place_for_retry(pools, deadline, Spent::NoBudget) } else { slot.take() };
+        let place = if is_retry { place_for_retry(pools, kept.tried, deadline, Spent::NoBudget) } else { slot.take() };
         let Some(place) = place else { break };
+        let shy = if is_retry { pools.shy_of_retries() } else { 0 };
+        let Some(picked) = pools.pick(prepared.subject, kept.tried | shy) else {
+            if is_retry {
+                ledger.refund();
+            }
+            break;
+        };
         if prepared.limits.is_told() {
             prepared.limits.tell(&mut prepared.outgoing.headers, begun.elapsed());
         }
@@ -158,9 +163,10 @@ fn wish_for_rest(status: StatusCode, headers: &HeaderMap) -> Option<(bool, Durat
     Some((all, after))
 }
 
-/// Room in the agency and in its budget, and time left. `refused`: what is counted when there is no budget.
-pub(super) fn place_for_retry(pools: &AgencyPools, deadline: Deadline, refused: Spent) -> Option<Slot> {
-    if deadline.left().is_zero() {
+/// Room in the agency and in its budget, time left, and an endpoint that is not in `tried`. It is paid for: what is not used is
+/// to be refunded. `refused`: what is counted when there is no budget.
+pub(super) fn place_for_retry(pools: &AgencyPools, tried: u64, deadline: Deadline, refused: Spent) -> Option<Slot> {
+    if deadline.left().is_zero() || tried.count_ones() as usize >= pools.endpoints.len() {
         return None;
     }
     let slot = pools.entrance.enter_now()?;

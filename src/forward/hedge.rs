@@ -76,10 +76,11 @@ fn is_good(ended: &Tried) -> bool {
 
 /// Where the second goes: never to the same endpoint.
 fn other(pools: &AgencyPools, subject: Option<u64>, tried: u64, deadline: Deadline) -> Option<(Picked<'_>, Slot)> {
-    let other = pools.pick(subject, tried | pools.shy_of_retries())?;
+    let place = place_for_retry(pools, tried, deadline, Spent::HedgeNoBudget)?;
     // An endpoint without a bit cannot be told from the first.
-    if other.bit() == 0 {
-        return None;
+    let other = pools.pick(subject, tried | pools.shy_of_retries()).filter(|other| other.bit() != 0);
+    if other.is_none() {
+        pools.entrance.ledger.refund();
     }
-    place_for_retry(pools, deadline, Spent::HedgeNoBudget).map(|place| (other, place))
+    Some((other?, place))
 }

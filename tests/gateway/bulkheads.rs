@@ -65,16 +65,17 @@ async fn one_agency_that_hangs_takes_nothing_from_the_others() {
     let agency = &seen["agencies"][0];
     assert_eq!((&agency["in_flight"], &agency["queued"], &agency["limit"]), (&4.into(), &2.into(), &4.into()));
 
-    // Places that come free go to those who wait.
+    // Places that come free go to those who wait. Each on a connection of its own: which worker waits is not known.
+    let last = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 7\r\n\r\nat last";
     for (mut caller, mut inside) in held.drain(..2) {
-        inside.send(ok("at last")).await.expect("open");
+        inside.send(last).await.expect("open");
         assert_eq!(caller.answer().await.text(), "at last");
-        let request = inside.request().await.expect("the kept connection carries the next");
+        let (mut next, request) = hanging.request().await;
         assert_eq!(request.payload.bytes, b"once");
-        inside.send(ok("your turn")).await.expect("open");
+        next.send(last).await.expect("open");
     }
     for mut caller in waiting {
-        assert_eq!(caller.answer().await.text(), "your turn");
+        assert_eq!(caller.answer_to("POST").await.text(), "at last");
     }
     drop(held);
     gateway.metrics_when("it recovers", |all| all.sum("darvazeh_upstream_saturated", &[]) == 0.0).await;

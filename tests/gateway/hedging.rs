@@ -38,7 +38,7 @@ async fn the_second_endpoint_may_win_and_the_first_is_let_go() {
     caller.send(get("/open/x", &["Accept-Language: fa"])).await.expect("open");
     let (mut slow, first, other) = met(&a, &b).await;
     let (mut quick, second) = other.request().await;
-    assert_eq!(first.head.lines(), second.head.lines(), "both are asked the same");
+    assert_eq!(first.head.raw, second.head.raw, "both are asked the same");
     quick.send(ok("quick")).await.expect("open");
     assert_eq!(caller.answer().await.text(), "quick");
     assert!(slow.rest().await.is_empty(), "the other exchange is broken off");

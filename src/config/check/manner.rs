@@ -286,7 +286,7 @@ fn limits(field: &Field<'_>, base: AgencyLimits, cx: &mut Context<'_>) -> Agency
     AgencyLimits {
         concurrent: count_or(&table, "concurrent", 1, 1_000_000, base.concurrent, cx),
         queue: count_or(&table, "queue", 0, 1_000_000, base.queue, cx),
-        queue_time: duration_or(&table, "queue_time", MILLISECOND, 300 * SECOND, base.queue_time, cx),
+        queue_time: duration_or(&table, "queue_time", MILLISECOND, HOUR, base.queue_time, cx),
         connections: count_or(&table, "connections", 1, 1_000_000, base.connections, cx),
         adaptive: table.get("adaptive").and_then(|f| f.flag(cx.faults)).unwrap_or(base.adaptive),
     }
