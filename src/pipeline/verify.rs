@@ -113,7 +113,8 @@ impl Asking<'_> {
         };
         // 404, 405: which route. A preflight is a request like others: the asker's agency answers it.
         let snapshot = &view.snapshot;
-        let found = snapshot.table.find(&gate.conn.listener, arrived.authority.name(), &arrived.path, &arrived.method);
+        let found =
+            snapshot.table.find(gate.listener_name(snapshot), arrived.authority.name(), &arrived.path, &arrived.method);
         let route = match found {
             Found::Route(id) => snapshot.route(id),
             Found::MethodNotAllowed(allow) => return self.unrouted(&arrived, &Refusal::MethodNotAllowed(allow)).into(),
