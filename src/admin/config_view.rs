@@ -16,7 +16,7 @@ pub fn config(control: &Control) -> Value {
     let listeners = control.listeners.load();
     let listeners = listeners.iter().map(|listener| {
         let tls = listener.settings.load().tls.is_some();
-        json!({"name": &*listener.name, "address": listener.address.to_string(), "tls": tls})
+        json!({"name": &*listener.name(), "address": listener.address.to_string(), "tls": tls})
     });
     json!({
         "file": config.file.display().to_string(),
@@ -24,6 +24,7 @@ pub fn config(control: &Control) -> Value {
         "loaded_at": snapshot.loaded_at,
         "listeners": listeners.collect::<Vec<_>>(),
         "last_reload": control.reloads.last(),
+        "waits_for_restart": control.reloads.waiting(),
         "issuers": snapshot.issuers.iter().map(|i| issuer(&i.model)).collect::<Vec<_>>(),
         "agencies": config.agencies.iter().map(agency).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(|r| route(r, config)).collect::<Vec<_>>(),

@@ -136,7 +136,7 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut open = family("connections_open", MetricType::GAUGE, "Connections of callers.");
     for listener in control.listeners.load().iter() {
-        open.mut_metric().push(gauge(&[("listener", &listener.name)], listener.addresses.open() as f64));
+        open.mut_metric().push(gauge(&[("listener", &*listener.name())], listener.addresses.open() as f64));
     }
     vec![
         open,
@@ -270,8 +270,9 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         family("tls_certificate_expiry_seconds", MetricType::GAUGE, "Seconds until a certificate expires.");
     let now = control.clock.now();
     for listener in control.listeners.load().iter() {
+        let name = listener.name();
         for certificate in listener.settings.load().certificates.iter() {
-            let labels = [("listener", &*listener.name), ("subject", &*certificate.subject)];
+            let labels = [("listener", &*name), ("subject", &*certificate.subject)];
             expiry.mut_metric().push(gauge(&labels, (certificate.not_after - now) as f64));
         }
     }
@@ -292,7 +293,13 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         "Included files that are faulty: their last good versions are in force.",
     );
     kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
-    vec![info, expiry, reloads, upgrades, refused, kept]
+    let mut waiting = family(
+        "config_waits_for_restart",
+        MetricType::GAUGE,
+        "Keys of the configuration in force that take effect at the next start.",
+    );
+    waiting.mut_metric().push(gauge(&[], control.reloads.waiting().len() as f64));
+    vec![info, expiry, reloads, upgrades, refused, kept, waiting]
 }
 
 fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {

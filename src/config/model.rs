@@ -30,6 +30,7 @@ pub struct Config {
     pub watch: bool,
     pub listeners: Vec<Listener>,
     pub admin: Option<SocketAddr>,
+    pub at_start: AtStart,
     pub access_log: AccessLog,
     /// `None`: one per core.
     pub workers: Option<usize>,
@@ -52,6 +53,13 @@ pub struct Position {
     pub file: Arc<str>,
     pub line: u32,
     pub column: u32,
+}
+
+/// Where the keys stand that are heeded at a start alone: a reload that changes them points there. `None`: not written.
+#[derive(Clone, Debug, Default)]
+pub struct AtStart {
+    pub admin: Option<Position>,
+    pub workers: Option<Position>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -63,7 +63,7 @@ fn assemble(
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
-    Snapshot { table, routes, agencies, issuers, signer, loaded_at, config: Arc::new(config) }
+    Snapshot { table, routes, agencies, issuers, signer, loaded_at, config: Arc::new(config), listeners: Vec::new() }
 }
 
 fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, String> {

@@ -53,7 +53,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     }
 
     // 404, 405: which route.
-    let route = match find(&view.snapshot, &gate.conn.listener, &arrived) {
+    let route = match find(&view.snapshot, gate.listener_name(&view.snapshot), &arrived) {
         Ok(Met::Route(id)) => view.snapshot.route(id),
         Ok(Met::Preflight(id)) => {
             let route = view.snapshot.route(id);
@@ -201,7 +201,7 @@ fn asked<'a>(
         method,
         headers,
         scheme: gate.conn.scheme,
-        realm: &gate.conn.listener,
+        realm: gate.listener_name(&view.snapshot),
         requirement: route.map(|route| &*route.requirement),
         cors: route.and_then(|route| route.cors.as_deref()),
         contact: &view.snapshot.config.contact,
