@@ -475,7 +475,7 @@ pub enum IdentityKind {
     None,
 }
 
-/// Hosts, methods, requirement, rewriting and CORS are shared by the routes that have them alike: a hundred thousand routes
+/// Hosts, methods, requirement, rewriting, time limits and CORS are shared by the routes that have them alike: a hundred thousand routes
 /// must stay small.
 #[derive(Debug)]
 pub struct Route {
@@ -495,7 +495,7 @@ pub struct Route {
     pub body_limit: Option<u64>,
     pub rate: Option<Rate>,
     /// The agency's, with what the route changes.
-    pub timeouts: Timeouts,
+    pub timeouts: Arc<Timeouts>,
     /// `false` for `retry: off`.
     pub retry: bool,
     pub cors: Option<Arc<Cors>>,

@@ -130,7 +130,7 @@ fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>,
         RouteLive {
             stat,
             agency: route.agency,
-            way: shared.way(&route.rewrite, route.timeouts, route.retry),
+            way: shared.way(&route.rewrite, *route.timeouts, route.retry),
             body_limit: route.body_limit,
             rate: route.rate.map(|rate| RouteRate::carried(rate, old.and_then(|old| old.rate.as_ref()))),
             cors: route.cors.as_ref().map(|cors| Arc::new(CompiledCors::compile(cors, &route.methods))),
