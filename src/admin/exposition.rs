@@ -115,7 +115,7 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut ids: Vec<&StatId> = sums.routes.keys().collect();
     ids.sort_unstable();
     for id in ids {
-        let (Some(name), Some(route)) = (control.names.name(*id), sums.routes.get(id)) else { continue };
+        let (Some(name), Some(route)) = (control.names.name_in_use(*id), sums.routes.get(id)) else { continue };
         let RouteName { route: label, agency } = &name;
         for (outcome, count) in &route.requests {
             let status = outcome.status.to_string();
@@ -298,7 +298,7 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         MetricType::GAUGE,
         "Included files that are faulty: their last good versions are in force.",
     );
-    kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
+    kept.mut_metric().push(gauge(&[], control.reloads.kept().len() as f64));
     let mut waiting = family(
         "config_waits_for_restart",
         MetricType::GAUGE,

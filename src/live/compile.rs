@@ -15,7 +15,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
 use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
 use crate::forward::Way;
-use crate::observe::{Names, StatId};
+use crate::observe::{Lease, Names, StatId};
 use crate::route::Table;
 
 /// What a snapshot grows in.
@@ -38,8 +38,9 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let issuers = issuers.collect::<Result<Vec<_>, String>>()?;
     let agencies = config.agencies.iter().map(|model| agency(model, previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
-    let routes = routes(&config, &issuers, previous, &around.names);
-    Ok(assemble(config, signer, issuers, agencies, routes, around.clock.now()))
+    let lease = lease(&config, &around.names);
+    let routes = routes(&config, &issuers, previous, &lease);
+    Ok(assemble(config, signer, issuers, agencies, routes, lease, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -50,8 +51,9 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let models = std::mem::take(&mut config.issuers).into_iter().map(Arc::new);
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
     let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
-    let routes = routes(&config, &issuers, None, &Names::default());
-    Ok(assemble(config, signer, issuers, agencies, routes, clock.now()))
+    let lease = lease(&config, &Names::default());
+    let routes = routes(&config, &issuers, None, &lease);
+    Ok(assemble(config, signer, issuers, agencies, routes, lease, clock.now()))
 }
 
 fn assemble(
@@ -60,6 +62,7 @@ fn assemble(
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     routes: Vec<RouteLive>,
+    lease: Lease,
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
@@ -73,6 +76,7 @@ fn assemble(
         signer,
         askers,
         loaded_at,
+        lease,
         config: Arc::new(config),
         listeners: Vec::new(),
     }
@@ -118,13 +122,16 @@ fn agency(model: &model::Agency, previous: Option<&Snapshot>) -> Result<Arc<Agen
     }
 }
 
-fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>, names: &Names) -> Vec<RouteLive> {
+fn lease(config: &Config, names: &Names) -> Lease {
+    let agency = |route: &model::Route| config.agencies[route.agency.0 as usize].name.clone();
+    names.lease(config.routes.iter().map(|route| (route.name.clone(), agency(route))))
+}
+
+fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>, lease: &Lease) -> Vec<RouteLive> {
     let mut shared = Shared::default();
     let old: HashMap<StatId, &RouteLive> =
         previous.map(|old| old.routes.iter().map(|route| (route.stat, route)).collect()).unwrap_or_default();
-    let compiled = config.routes.iter().map(|route| {
-        let agency = &config.agencies[route.agency.0 as usize];
-        let stat = names.id(route.name.clone(), agency.name.clone());
+    let compiled = config.routes.iter().zip(lease.iter()).map(|(route, &stat)| {
         let requirement = shared.requirement(&route.require, issuers);
         let old = old.get(&stat);
         RouteLive {

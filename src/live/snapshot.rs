@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::config::model::{Rate, RateBy};
 use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
-use crate::observe::StatId;
+use crate::observe::{Lease, StatId};
 use crate::route::Table;
 use crate::words::{AgencyId, ListenerId, RouteId};
 
@@ -28,6 +28,8 @@ pub struct Snapshot {
     /// Every address that may ask for a verdict of some agency.
     pub askers: Vec<IpNet>,
     pub loaded_at: UnixTime,
+    /// The numbers of `routes`.
+    pub lease: Lease,
     /// What the listeners are called now: a connection may have come in when its listener had another name. Empty where
     /// nothing listens.
     pub listeners: Vec<(ListenerId, Arc<str>)>,

@@ -274,7 +274,7 @@ mod tests {
     fn a_line_is_json_with_the_listed_fields_only() {
         let line = Line {
             at: UNIX_EPOCH + Duration::from_millis(1_500),
-            stat: StatId(1),
+            stat: StatId { slot: 1, epoch: 0 },
             request_id: RequestId::from_bits(7),
             method: 0,
             status: 401,

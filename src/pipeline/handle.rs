@@ -49,7 +49,8 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     };
     let begin = |stat| {
         let books = &gate.worker.books;
-        Record::begin(books, stat, method_index(&arrived.method), arrived.request_id, begun)
+        let record = Record::begin(books, stat, method_index(&arrived.method), arrived.request_id, begun);
+        record.holding(view.lease.clone())
     };
     if let Some(response) = own::answer(&arrived, &view.snapshot) {
         let mut record = begin(StatId::UNROUTED);
