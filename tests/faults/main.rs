@@ -1,6 +1,6 @@
 //! Agencies that misbehave, each in one way, at one moment: what the caller is told, and how often the agency was asked.
 //!
-//! A row of the tables in `http1` and `http2` is one way to misbehave. Each is met by three requests (GET, POST with a body,
+//! A row of the tables in `tls`, `http1` and `http2` is one way to misbehave. Each is met by three requests (GET, POST with a body,
 //! POST without) from callers over HTTP/1.1 and HTTP/2, every one of them with an agency and a route of its own, all behind one
 //! gateway. A caller is told of every fault: by a status and a code, or, when the head had gone out, by an answer that is visibly cut.
 //! And a POST that may have reached the agency never reaches it again.
@@ -15,6 +15,7 @@ mod http1;
 mod http2;
 mod run;
 mod script;
+mod tls;
 
 use script::Step;
 
@@ -106,6 +107,11 @@ impl Case {
     const fn post(self, outcome: &'static str, times: Times) -> Case {
         Case { expected: Expected { post: (outcome, times), ..self.expected }, ..self }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_an_agency_does_in_the_handshake() {
+    run::all("https", tls::CASES).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
