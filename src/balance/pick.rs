@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::moment;
 use super::outlier::Outcome;
@@ -34,6 +34,16 @@ impl Picked<'_> {
         bit(self.at)
     }
 
+    /// Takes note of how long the agency's answer took, or (`is_late`) of one that did not come in time.
+    pub fn took(&self, took: Duration, is_late: bool) {
+        self.pools.entrance.ledger.took(&self.pools.agency, took, is_late);
+    }
+
+    /// The endpoint asked to be left alone for `after`: by `all` requests, or by retries alone.
+    pub fn let_rest(&self, all: bool, after: Duration) {
+        self.pools.agency.let_rest(&self.pool.live, all, after);
+    }
+
     /// Tells how the request went, up to the head of its answer.
     pub fn note(self, outcome: Outcome) {
         if let Some(since) = self.since {
@@ -63,7 +73,7 @@ struct Survey {
     panic: bool,
     /// One that is ejected, and due for a probe.
     due: Option<usize>,
-    /// In slow start, and not their turn this time: a bit each.
+    /// In slow start and not their turn this time, or at rest: a bit each.
     held_back: u64,
 }
 
@@ -120,7 +130,7 @@ impl AgencyPools {
                 continue;
             }
             usable += 1;
-            if vitals.ramp.part(now).is_some_and(|part| self.draw() > part) {
+            if vitals.rest.is_on(now) || vitals.ramp.part(now).is_some_and(|part| self.draw() > part) {
                 survey.held_back |= bit(at);
             }
         }
@@ -237,7 +247,7 @@ impl AgencyPools {
 }
 
 /// Endpoints after the 64th have none: they may be tried twice.
-fn bit(at: usize) -> u64 {
+pub(super) fn bit(at: usize) -> u64 {
     if at < 64 { 1 << at } else { 0 }
 }
 

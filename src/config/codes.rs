@@ -93,4 +93,5 @@ codes! {
     TLS_UNUSED = "W0008";
     NOTHING_INCLUDED = "W0009";
     KEY_READABLE_BY_ALL = "W0010";
+    NEEDS_RESTART = "W0011";
 }

@@ -63,7 +63,7 @@ fn assemble(
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
-    Snapshot { table, routes, agencies, issuers, signer, loaded_at, config: Arc::new(config) }
+    Snapshot { table, routes, agencies, issuers, signer, loaded_at, config: Arc::new(config), listeners: Vec::new() }
 }
 
 fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, String> {
@@ -165,7 +165,7 @@ struct Shared {
 }
 
 type RequirementKey = (u8, Option<u32>, Vec<String>, Option<u64>);
-type WayKey = (Option<String>, Option<String>, [u128; 3], bool);
+type WayKey = (Option<String>, Option<String>, Timeouts, bool);
 
 impl Shared {
     fn requirement(&mut self, require: &Require, issuers: &[Arc<Issuer>]) -> Arc<Requirement> {
@@ -179,8 +179,7 @@ impl Shared {
     }
 
     fn way(&mut self, rewrite: &Rewrite, timeouts: Timeouts, retry: bool) -> Arc<Way> {
-        let times = [timeouts.connect, timeouts.response, timeouts.idle].map(|time| time.as_nanos());
-        let key = (rewrite.strip_prefix.clone(), rewrite.add_prefix.clone(), times, retry);
+        let key = (rewrite.strip_prefix.clone(), rewrite.add_prefix.clone(), timeouts, retry);
         let bytes = |text: &Option<String>| text.as_ref().map(|text| Bytes::copy_from_slice(text.as_bytes()));
         let make = || {
             Arc::new(Way {

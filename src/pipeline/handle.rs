@@ -53,7 +53,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     }
 
     // 404, 405: which route.
-    let route = match find(&view.snapshot, &gate.conn.listener, &arrived) {
+    let route = match find(&view.snapshot, gate.listener_name(&view.snapshot), &arrived) {
         Ok(Met::Route(id)) => view.snapshot.route(id),
         Ok(Met::Preflight(id)) => {
             let route = view.snapshot.route(id);
@@ -120,9 +120,9 @@ async fn pass(
     let now = worker.clock.now();
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
-    let prepared = prepared.map_err(Refusal::Forward)?;
+    let mut prepared = prepared.map_err(Refusal::Forward)?;
     let sent = Instant::now();
-    let reply = forward::deliver(pools, &prepared, body, &payload.interim).await;
+    let reply = forward::deliver(pools, &mut prepared, body, &payload.interim).await;
     let took = sent.elapsed();
     books.tally.upstream(&pools.agency.name, took);
     record.upstream = Some(took);
@@ -201,7 +201,7 @@ fn asked<'a>(
         method,
         headers,
         scheme: gate.conn.scheme,
-        realm: &gate.conn.listener,
+        realm: gate.listener_name(&view.snapshot),
         requirement: route.map(|route| &*route.requirement),
         cors: route.and_then(|route| route.cors.as_deref()),
         contact: &view.snapshot.config.contact,

@@ -8,6 +8,7 @@ use crate::auth::TokenCache;
 use crate::balance::{AgencyPools, Pools};
 use crate::clock::Clock;
 use crate::closing::Closing;
+use crate::config::model::AccessLog;
 use crate::live::{Live, Snapshot};
 use crate::observe::record::Books;
 use crate::words::AgencyId;
@@ -53,7 +54,8 @@ impl Worker {
 impl Worker {
     /// Takes up the snapshot in force, and lets every stream look whether it may go on.
     pub fn adopt(&self) {
-        self.view();
+        let view = self.view();
+        self.books.log.turn(view.snapshot.config.access_log != AccessLog::Off);
         self.streams.nudge();
     }
 }
