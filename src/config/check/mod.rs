@@ -94,7 +94,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "version",
     "include",
     "listeners",
@@ -106,6 +106,7 @@ const KEYS: [&str; 17] = [
     "watch",
     "contact",
     "assertion",
+    "sessions",
     "defaults",
     "cors",
     "issuers",
