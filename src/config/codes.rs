@@ -79,6 +79,8 @@ codes! {
     BAD_SCOPE = "E0516";
     // Good on paper, but it cannot be put in force.
     CANNOT_START = "E0601";
+    // Sessions.
+    BAD_SESSION_KEY = "E0801";
     // Expectations.
     EXPECTATION_BROKEN = "E0701";
     BAD_REQUEST = "E0702";

@@ -17,6 +17,7 @@ use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
 use crate::forward::Way;
 use crate::observe::{Lease, Names, StatId};
 use crate::route::Table;
+use crate::session::Sessions;
 
 /// What a snapshot grows in.
 #[derive(Clone)]
@@ -40,7 +41,8 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
     let lease = lease(&config, &around.names);
     let routes = routes(&config, &issuers, previous, &lease);
-    Ok(assemble(config, signer, issuers, agencies, routes, lease, around.clock.now()))
+    let sessions = sessions(&config, previous, around)?;
+    Ok(assemble(config, signer, sessions, issuers, agencies, routes, lease, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -53,12 +55,14 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
     let lease = lease(&config, &Names::default());
     let routes = routes(&config, &issuers, None, &lease);
-    Ok(assemble(config, signer, issuers, agencies, routes, lease, clock.now()))
+    let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
+    Ok(assemble(config, signer, sessions, issuers, agencies, routes, lease, clock.now()))
 }
 
 fn assemble(
     config: Config,
     signer: Arc<Signer>,
+    sessions: Arc<Sessions>,
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     routes: Vec<RouteLive>,
@@ -74,6 +78,7 @@ fn assemble(
         agencies,
         issuers,
         signer,
+        sessions,
         askers,
         loaded_at,
         lease,
@@ -88,6 +93,20 @@ fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, S
             Ok(old.signer.clone())
         }
         _ => Signer::load_or_create(&config.assertion, &config.state_dir).map(Arc::new),
+    }
+}
+
+/// The same while its settings are: a new one makes every worker look its sessions up anew.
+fn sessions(config: &Config, previous: Option<&Snapshot>, around: &Surroundings) -> Result<Arc<Sessions>, String> {
+    match previous {
+        Some(old) if old.config.sessions == config.sessions && old.config.state_dir == config.state_dir => {
+            Ok(old.sessions.clone())
+        }
+        _ => {
+            let old = previous.map(|old| &*old.sessions);
+            let Surroundings { control, clock, .. } = around;
+            Sessions::new(&config.sessions, &config.state_dir, old, control, clock).map(Arc::new)
+        }
     }
 }
 

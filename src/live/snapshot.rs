@@ -16,6 +16,7 @@ use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
 use crate::observe::{Lease, StatId};
 use crate::route::Table;
+use crate::session::Sessions;
 use crate::words::{AgencyId, ListenerId, RouteId};
 
 pub struct Snapshot {
@@ -27,6 +28,7 @@ pub struct Snapshot {
     pub signer: Arc<Signer>,
     /// Every address that may ask for a verdict of some agency.
     pub askers: Vec<IpNet>,
+    pub sessions: Arc<Sessions>,
     pub loaded_at: UnixTime,
     /// The numbers of `routes`.
     pub lease: Lease,
