@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Algorithm, ListenerLimits, Outlier, Retry, Timeouts};
+use super::model::{AgencyLimits, Algorithm, ListenerLimits, Outlier, Retry, SessionLimit, Timeouts};
 
 /// Room for a few 8 KiB tokens and cookies; NGINX allows 32 KiB in all too.
 pub const HEADERS: usize = 32 * 1024;
@@ -35,8 +35,21 @@ pub const KEEP_KEYS: Duration = Duration::from_secs(24 * 3600);
 /// Two addresses may be tried in it; a healthy agency on the national network answers in milliseconds.
 pub const CONNECT: Duration = Duration::from_secs(2);
 pub const RESPONSE: Duration = Duration::from_secs(30);
-pub const TIMEOUTS: Timeouts = Timeouts { connect: CONNECT, response: RESPONSE, idle: IDLE };
+/// No limit on the whole: a long download and an endless stream are both in order, and silence has its own limits.
+pub const TIMEOUTS: Timeouts = Timeouts { connect: CONNECT, response: RESPONSE, idle: IDLE, request: None };
+/// A fifth more load is what an agency that fails can still bear (finagle and linkerd settled on the same).
 pub const RETRY: Retry = Retry { attempts: 2, budget_percent: 20 };
+pub const AGENCY_LIMITS: AgencyLimits = AgencyLimits {
+    // About 50 MiB when all of them hang, and far above what an agency that answers in 100 ms has under way at 10000
+    // requests a second.
+    concurrent: 4096,
+    queue: 1024,
+    // Whoever waits longer is told to come back: an answer after that helps a person less than knowing.
+    queue_time: Duration::from_secs(1),
+    // Requests, and as many tunnels or idle connections beside them.
+    connections: 8192,
+    adaptive: false,
+};
 
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,6 +70,21 @@ pub const OUTLIER: Outlier = Outlier {
 pub const ASSERTION_ISSUER: &str = "darvazeh";
 /// The contract's bound: an assertion is for one request, not for keeping.
 pub const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
+
+/// A browser takes a `__Host-` cookie only over TLS, for the whole host, and for this host alone.
+pub const SESSION_COOKIE: &str = "__Host-darvazeh";
+/// AS-8: level 1 for a month of reading, level 2 for a working day, level 3 for one errand.
+pub const SESSION_LEVELS: [SessionLimit; 3] = [
+    SessionLimit { absolute: Duration::from_secs(30 * 86400), idle: None },
+    SessionLimit { absolute: Duration::from_secs(12 * 3600), idle: Some(Duration::from_secs(30 * 60)) },
+    SessionLimit { absolute: Duration::from_secs(3600), idle: Some(Duration::from_secs(15 * 60)) },
+];
+/// A citizen has a few devices with a browser or two on each.
+pub const SESSIONS_PER_SUBJECT: u32 = 10;
+/// Under 600 bytes each: about 600 MB when full.
+pub const SESSIONS_MAX: u32 = 1_000_000;
+/// Time for a page to say so before its stream is cut.
+pub const SESSION_GRACE: Duration = Duration::from_secs(5);
 
 /// Browsers cap this at 2 h (Chromium) anyway.
 pub const CORS_MAX_AGE: Duration = Duration::from_secs(3600);

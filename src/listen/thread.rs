@@ -18,6 +18,7 @@ use super::accept::accept;
 use super::listener::ListenerLive;
 use crate::auth::TokenCache;
 use crate::auth::cache::CacheStats;
+use crate::balance::ledger::LedgerReport;
 use crate::balance::pool::EndpointReport;
 use crate::clock::Clock;
 use crate::closing::{Closing, Word};
@@ -78,6 +79,7 @@ impl Patience {
 pub struct WorkerReport {
     pub tally: Report,
     pub endpoints: Vec<EndpointReport>,
+    pub ledgers: Vec<(Arc<str>, LedgerReport)>,
 }
 
 pub struct WorkerHandle {
@@ -215,5 +217,6 @@ fn open(closings: &Closings) -> usize {
 }
 
 fn report(worker: &Worker) -> WorkerReport {
-    WorkerReport { tally: worker.books.tally.report(), endpoints: worker.pools.report() }
+    let pools = &worker.pools;
+    WorkerReport { tally: worker.books.tally.report(), endpoints: pools.report(), ledgers: pools.ledgers() }
 }

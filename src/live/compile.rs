@@ -17,6 +17,7 @@ use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
 use crate::forward::Way;
 use crate::observe::{Lease, Names, StatId};
 use crate::route::Table;
+use crate::session::Sessions;
 
 /// What a snapshot grows in.
 #[derive(Clone)]
@@ -40,7 +41,8 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
     let lease = lease(&config, &around.names);
     let routes = routes(&config, &issuers, previous, &lease);
-    Ok(assemble(config, signer, issuers, agencies, routes, lease, around.clock.now()))
+    let sessions = sessions(&config, previous, around)?;
+    Ok(assemble(config, signer, sessions, issuers, agencies, routes, lease, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -53,12 +55,14 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
     let lease = lease(&config, &Names::default());
     let routes = routes(&config, &issuers, None, &lease);
-    Ok(assemble(config, signer, issuers, agencies, routes, lease, clock.now()))
+    let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
+    Ok(assemble(config, signer, sessions, issuers, agencies, routes, lease, clock.now()))
 }
 
 fn assemble(
     config: Config,
     signer: Arc<Signer>,
+    sessions: Arc<Sessions>,
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     routes: Vec<RouteLive>,
@@ -66,12 +70,16 @@ fn assemble(
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
+    let askers = config.agencies.iter().flat_map(|agency| &agency.verify).flat_map(|verify| verify.from.clone());
+    let askers = askers.collect();
     Snapshot {
         table,
         routes,
         agencies,
         issuers,
         signer,
+        sessions,
+        askers,
         loaded_at,
         lease,
         config: Arc::new(config),
@@ -85,6 +93,20 @@ fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, S
             Ok(old.signer.clone())
         }
         _ => Signer::load_or_create(&config.assertion, &config.state_dir).map(Arc::new),
+    }
+}
+
+/// The same while its settings are: a new one makes every worker look its sessions up anew.
+fn sessions(config: &Config, previous: Option<&Snapshot>, around: &Surroundings) -> Result<Arc<Sessions>, String> {
+    match previous {
+        Some(old) if old.config.sessions == config.sessions && old.config.state_dir == config.state_dir => {
+            Ok(old.sessions.clone())
+        }
+        _ => {
+            let old = previous.map(|old| &*old.sessions);
+            let Surroundings { control, clock, .. } = around;
+            Sessions::new(&config.sessions, &config.state_dir, old, control, clock).map(Arc::new)
+        }
     }
 }
 
@@ -134,7 +156,7 @@ fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>,
         RouteLive {
             stat,
             agency: route.agency,
-            way: shared.way(&route.rewrite, route.timeouts, route.retry),
+            way: shared.way(&route.rewrite, *route.timeouts, route.retry),
             body_limit: route.body_limit,
             rate: route.rate.map(|rate| RouteRate::carried(rate, old.and_then(|old| old.rate.as_ref()))),
             cors: route.cors.as_ref().map(|cors| Arc::new(CompiledCors::compile(cors, &route.methods))),
@@ -181,7 +203,7 @@ struct Shared {
 }
 
 type RequirementKey = (u8, Option<u32>, Vec<String>, Option<u64>);
-type WayKey = (Option<String>, Option<String>, [u128; 3], bool);
+type WayKey = (Option<String>, Option<String>, Timeouts, bool);
 
 impl Shared {
     fn requirement(&mut self, require: &Require, issuers: &[Arc<Issuer>]) -> Arc<Requirement> {
@@ -195,8 +217,7 @@ impl Shared {
     }
 
     fn way(&mut self, rewrite: &Rewrite, timeouts: Timeouts, retry: bool) -> Arc<Way> {
-        let times = [timeouts.connect, timeouts.response, timeouts.idle].map(|time| time.as_nanos());
-        let key = (rewrite.strip_prefix.clone(), rewrite.add_prefix.clone(), times, retry);
+        let key = (rewrite.strip_prefix.clone(), rewrite.add_prefix.clone(), timeouts, retry);
         let bytes = |text: &Option<String>| text.as_ref().map(|text| Bytes::copy_from_slice(text.as_bytes()));
         let make = || {
             Arc::new(Way {

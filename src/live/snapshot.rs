@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ipnet::IpNet;
+
 use crate::answer::cors::CompiledCors;
 use crate::auth::assertion::Signer;
 use crate::auth::{Issuer, Requirement};
@@ -14,6 +16,7 @@ use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
 use crate::observe::{Lease, StatId};
 use crate::route::Table;
+use crate::session::Sessions;
 use crate::words::{AgencyId, ListenerId, RouteId};
 
 pub struct Snapshot {
@@ -23,6 +26,9 @@ pub struct Snapshot {
     pub agencies: Vec<Arc<AgencyLive>>,
     pub issuers: Vec<Arc<Issuer>>,
     pub signer: Arc<Signer>,
+    /// Every address that may ask for a verdict of some agency.
+    pub askers: Vec<IpNet>,
+    pub sessions: Arc<Sessions>,
     pub loaded_at: UnixTime,
     /// The numbers of `routes`.
     pub lease: Lease,
