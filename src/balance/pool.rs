@@ -28,7 +28,7 @@ const SHUN_TIME: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Pools {
     endpoints: RefCell<HashMap<u64, Rc<EndpointPool>>>,
-    /// By the agency's name, and never forgotten: a counter that vanishes would look like a restart.
+    /// By the agency's name, for as long as a snapshot has one of that name.
     ledgers: RefCell<HashMap<Arc<str>, Rc<Ledger>>>,
 }
 
@@ -93,7 +93,7 @@ impl Pools {
         }
     }
 
-    /// Closes what has been idle too long or may lead to an address that is gone, and forgets endpoints that no snapshot has.
+    /// Closes what has been idle too long or may lead to an address that is gone, and forgets endpoints and agencies that no snapshot has.
     pub fn tidy(&self) {
         let now = tokio::time::Instant::now();
         self.endpoints.borrow_mut().retain(|_, pool| {
@@ -101,6 +101,7 @@ impl Pools {
             pool.idle.borrow_mut().retain(|connection| now - connection.idle_since < IDLE_TIME);
             Rc::strong_count(pool) > 1
         });
+        self.ledgers.borrow_mut().retain(|_, ledger| Rc::strong_count(ledger) > 1);
     }
 
     /// A copy of what is counted, for `/agencies` and `/metrics`.

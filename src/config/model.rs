@@ -3,6 +3,8 @@
 //! Made by `config::load` alone; read by `live::compile`, the command line and tests. It knows nothing that runs: no
 //! socket, no cache, no counter. Names are resolved to ids, files are read, durations and sizes are numbers.
 
+mod same;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -337,101 +339,6 @@ pub struct Verify {
     pub from: Vec<IpNet>,
     /// Names of which their client certificate must have one; lower case. Empty: no certificate is asked for.
     pub client: Vec<String>,
-}
-
-/// Two issuers are the same when what they mean is: where they stand in the file is left aside.
-impl PartialEq for Issuer {
-    fn eq(&self, other: &Issuer) -> bool {
-        let Issuer {
-            at: _,
-            name,
-            issuer,
-            audiences,
-            jwks,
-            fetch_roots,
-            algorithms,
-            token_types,
-            clock_skew,
-            max_level,
-            level_claim,
-            levels,
-            refresh,
-            keep_keys,
-        } = self;
-        *name == other.name
-            && *issuer == other.issuer
-            && *audiences == other.audiences
-            && *jwks == other.jwks
-            && same_roots(fetch_roots.as_ref(), other.fetch_roots.as_ref())
-            && *algorithms == other.algorithms
-            && *token_types == other.token_types
-            && *clock_skew == other.clock_skew
-            && *max_level == other.max_level
-            && *level_claim == other.level_claim
-            && *levels == other.levels
-            && *refresh == other.refresh
-            && *keep_keys == other.keep_keys
-    }
-}
-
-/// As for [`Issuer`].
-impl PartialEq for Agency {
-    fn eq(&self, other: &Agency) -> bool {
-        let Agency {
-            at: _,
-            name,
-            title,
-            scope,
-            province,
-            endpoints,
-            tls,
-            health,
-            outlier,
-            balance,
-            timeouts,
-            retry,
-            hedge,
-            limits,
-            identity,
-            team,
-            verify,
-        } = self;
-        *name == other.name
-            && *title == other.title
-            && *scope == other.scope
-            && *province == other.province
-            && *endpoints == other.endpoints
-            && *tls == other.tls
-            && *health == other.health
-            && *outlier == other.outlier
-            && *balance == other.balance
-            && *timeouts == other.timeouts
-            && *retry == other.retry
-            && *hedge == other.hedge
-            && *limits == other.limits
-            && *identity == other.identity
-            && *team == other.team
-            && *verify == other.verify
-    }
-}
-
-impl PartialEq for ClientTls {
-    fn eq(&self, other: &ClientTls) -> bool {
-        let same_client = match (&self.client, &other.client) {
-            (Some(one), Some(two)) => one.chain == two.chain && one.key.secret_der() == two.key.secret_der(),
-            (None, None) => true,
-            _ => false,
-        };
-        same_client && self.server_name == other.server_name && same_roots(self.roots.as_ref(), other.roots.as_ref())
-    }
-}
-
-fn same_roots(one: Option<&Arc<rustls::RootCertStore>>, two: Option<&Arc<rustls::RootCertStore>>) -> bool {
-    match (one, two) {
-        (Some(one), Some(two)) => one.roots == two.roots,
-        (None, None) => true,
-        _ => false,
-    }
 }
 
 /// How an `https://` endpoint is met.

@@ -39,10 +39,9 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let issuers = issuers.collect::<Result<Vec<_>, String>>()?;
     let agencies = config.agencies.iter().map(|model| agency(model, previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
-    let lease = lease(&config, &around.names);
-    let routes = routes(&config, &issuers, previous, &lease);
+    let routes = routes(&config, &issuers, previous, &around.names);
     let sessions = sessions(&config, previous, around)?;
-    Ok(assemble(config, signer, sessions, issuers, agencies, routes, lease, around.clock.now()))
+    Ok(assemble(config, signer, sessions, issuers, agencies, routes, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -53,10 +52,9 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let models = std::mem::take(&mut config.issuers).into_iter().map(Arc::new);
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
     let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
-    let lease = lease(&config, &Names::default());
-    let routes = routes(&config, &issuers, None, &lease);
+    let routes = routes(&config, &issuers, None, &Names::default());
     let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
-    Ok(assemble(config, signer, sessions, issuers, agencies, routes, lease, clock.now()))
+    Ok(assemble(config, signer, sessions, issuers, agencies, routes, clock.now()))
 }
 
 fn assemble(
@@ -65,8 +63,7 @@ fn assemble(
     sessions: Arc<Sessions>,
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
-    routes: Vec<RouteLive>,
-    lease: Lease,
+    (lease, routes): (Lease, Vec<RouteLive>),
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
@@ -141,12 +138,14 @@ fn agency(model: &model::Agency, previous: Option<&Snapshot>) -> Result<Arc<Agen
     }
 }
 
-fn lease(config: &Config, names: &Names) -> Lease {
+fn routes(
+    config: &Config,
+    issuers: &[Arc<Issuer>],
+    previous: Option<&Snapshot>,
+    names: &Names,
+) -> (Lease, Vec<RouteLive>) {
     let agency = |route: &model::Route| config.agencies[route.agency.0 as usize].name.clone();
-    names.lease(config.routes.iter().map(|route| (route.name.clone(), agency(route))))
-}
-
-fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>, lease: &Lease) -> Vec<RouteLive> {
+    let lease = names.lease(config.routes.iter().map(|route| (route.name.clone(), agency(route))));
     let mut shared = Shared::default();
     let old: HashMap<StatId, &RouteLive> =
         previous.map(|old| old.routes.iter().map(|route| (route.stat, route)).collect()).unwrap_or_default();
@@ -167,7 +166,8 @@ fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>,
             requirement,
         }
     });
-    compiled.collect()
+    let routes = compiled.collect();
+    (lease, routes)
 }
 
 /// True when somebody whom `old` let in might not be let in by `new`.
