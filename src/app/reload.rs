@@ -289,8 +289,9 @@ fn stay<'a>(running: &[Arc<ListenerLive>], wanted: &'a [Listener]) -> Vec<(&'a L
 
 fn print_faults(faults: &[Fault]) {
     for fault in faults {
-        let Fault { code, file, line, column, message, .. } = fault;
+        let Fault { code, file, line, column, message, remedy, .. } = fault;
         eprintln!("  {code} {file}:{line}:{column}: {message}");
+        eprintln!("    help: {remedy}");
     }
 }
 
