@@ -141,8 +141,16 @@ pub fn start_on(
     let admin_task = admin_task.transpose()?;
     let (file, last_good) = (config.file.clone(), last_good.into());
     let (outlet, notify_reloads) = (log.outlet.clone(), notify.clone());
-    let reloader =
-        Reloader { file, control: control.clone(), around, last_good, started, outlet, notify: notify_reloads };
+    let reloader = Reloader {
+        file,
+        control: control.clone(),
+        around,
+        last_good,
+        started,
+        outlet,
+        notify: notify_reloads,
+        renewal_refused: false.into(),
+    };
     runtime.spawn(reload::serve(Arc::new(reloader), reload_wishes));
     runtime.spawn(watch::serve(control.clone(), watch::prints(&config)));
     runtime.spawn(notify.clone().watchdog(control.clone()));

@@ -51,8 +51,10 @@ fn issuer(issuer: &Issuer) -> Value {
 }
 
 fn agency(agency: &Agency) -> Value {
+    let verify = agency.verify.as_ref();
     json!({
         "name": &*agency.name,
+        "verify": verify.map(|v| json!({"from": v.from.iter().map(ToString::to_string).collect::<Vec<_>>(), "client": v.client})),
         "title": {"fa": agency.title.fa, "en": agency.title.en},
         "endpoints": agency.endpoints.iter().map(|e| json!({"url": &*e.url, "weight": e.weight})).collect::<Vec<_>>(),
     })
@@ -132,6 +134,7 @@ pub async fn agencies(control: &Control) -> Value {
             agency.settle();
             json!({
                 "name": &*agency.name,
+                "forwarded": !agency.endpoints.is_empty(),
                 "in_flight": bulkhead.under_way(),
                 "limit": agency.limit(),
                 "queued": bulkhead.queued(),

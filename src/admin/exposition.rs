@@ -24,6 +24,7 @@ use crate::live::Snapshot;
 use crate::observe::StatId;
 use crate::observe::names::RouteName;
 use crate::observe::tally::{BUCKETS, Histogram, RouteTally};
+use crate::session::{Ended, Sessions};
 use crate::words::METHODS;
 
 /// Sums of what all workers counted.
@@ -46,6 +47,7 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     let mut families = requests(control, &sums);
     families.extend(connections(control, &sums));
     families.extend(tokens(control, &snapshot));
+    families.extend(sessions(&snapshot.sessions));
     families.extend(upstreams(&snapshot, &sums));
     families.extend(bulkheads(&snapshot, &sums));
     families.extend(configuration(control, &snapshot));
@@ -69,6 +71,7 @@ async fn sum(control: &Control) -> Sums {
             sum.duration.add(&route.duration);
             merge(&mut sum.requests, route.requests);
             merge(&mut sum.decisions, route.decisions);
+            merge(&mut sum.verdicts, route.verdicts);
         }
         for (agency, histogram) in report.tally.agencies {
             sums.agencies.entry(agency).or_default().add(&histogram);
@@ -109,11 +112,12 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut durations =
         family("request_duration_seconds", MetricType::HISTOGRAM, "From the request's head to the end of its answer.");
     let mut decisions = family("auth_decisions_total", MetricType::COUNTER, "Callers admitted or refused.");
+    let mut verdicts = family("verdicts_total", MetricType::COUNTER, "Answers to proxies that asked for a verdict.");
     let mut in_flight = family("in_flight", MetricType::GAUGE, "Requests under way.");
     let mut ids: Vec<&StatId> = sums.routes.keys().collect();
     ids.sort_unstable();
     for id in ids {
-        let (Some(name), Some(route)) = (control.names.name(*id), sums.routes.get(id)) else { continue };
+        let (Some(name), Some(route)) = (control.names.name_in_use(*id), sums.routes.get(id)) else { continue };
         let RouteName { route: label, agency } = &name;
         for (outcome, count) in &route.requests {
             let status = outcome.status.to_string();
@@ -127,10 +131,14 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
             let outcome = decision.map_or("admitted", |code| code.as_str());
             decisions.mut_metric().push(counter(&[("route", label), ("outcome", outcome)], *count));
         }
+        for (verdict, count) in &route.verdicts {
+            let outcome = verdict.map_or("allowed", |code| code.as_str());
+            verdicts.mut_metric().push(counter(&[("route", label), ("outcome", outcome)], *count));
+        }
         durations.mut_metric().push(histogram(&[("route", label)], &route.duration));
         in_flight.mut_metric().push(gauge(&[("route", label)], route.in_flight as f64));
     }
-    vec![totals, durations, decisions, in_flight]
+    vec![totals, durations, decisions, verdicts, in_flight]
 }
 
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
@@ -183,6 +191,26 @@ fn tokens(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         unknown.mut_metric().push(counter(&[name], issuer.unknown_levels.load(Ordering::Relaxed)));
     }
     vec![cache, refreshes, keys, kept, unknown]
+}
+
+fn sessions(sessions: &Sessions) -> Vec<MetricFamily> {
+    let stats = sessions.stats();
+    let mut open = family("sessions_open", MetricType::GAUGE, "Sessions of this node.");
+    open.mut_metric().extend(sessions.open().map(|count| gauge(&[], count as f64)));
+    let mut ended = family("sessions_ended_total", MetricType::COUNTER, "Sessions that ended.");
+    for reason in Ended::ALL {
+        ended.mut_metric().push(counter(&[("reason", reason.as_str())], stats.sessions_ended(reason)));
+    }
+    let mut revoked =
+        family("sessions_revoked", MetricType::GAUGE, "Ended sessions whose sealed cookies are remembered.");
+    let mut lost =
+        family("sessions_revocations_lost_total", MetricType::COUNTER, "Ended sessions forgotten before their time.");
+    if let Some((count, forgotten)) = sessions.revocations() {
+        revoked.mut_metric().push(gauge(&[], count as f64));
+        lost.mut_metric().push(counter(&[], forgotten));
+    }
+    let created = single("sessions_created_total", "Sessions that began.", stats.sessions_created());
+    vec![open, created, ended, revoked, lost]
 }
 
 fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
@@ -292,7 +320,7 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         MetricType::GAUGE,
         "Included files that are faulty: their last good versions are in force.",
     );
-    kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
+    kept.mut_metric().push(gauge(&[], control.reloads.kept().len() as f64));
     let mut waiting = family(
         "config_waits_for_restart",
         MetricType::GAUGE,

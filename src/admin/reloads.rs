@@ -62,8 +62,9 @@ struct Seen {
     applied: u64,
     refused: u64,
     last: Option<Outcome>,
-    /// Of the configuration in force.
+    /// Of the configuration in force, as the next.
     waiting: Vec<Fault>,
+    kept: Vec<KeptFile>,
 }
 
 impl Reloads {
@@ -90,11 +91,8 @@ impl Reloads {
     }
 
     /// Included files whose last good version is in force instead of what is on disk.
-    pub fn kept(&self) -> usize {
-        match &self.seen.lock().unwrap_or_else(PoisonError::into_inner).last {
-            Some(Outcome::Applied { kept, .. }) => kept.len(),
-            _ => 0,
-        }
+    pub fn kept(&self) -> Vec<KeptFile> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).kept.clone()
     }
 
     /// What of the configuration in force waits for the next start, whatever became of the reloads since.
@@ -105,8 +103,9 @@ impl Reloads {
     pub fn note(&self, outcome: &Outcome) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Outcome::Applied { waiting, .. } => {
+            Outcome::Applied { waiting, kept, .. } => {
                 seen.applied += 1;
+                seen.kept.clone_from(kept);
                 seen.waiting.clone_from(waiting);
             }
             Outcome::Refused { .. } => seen.refused += 1,

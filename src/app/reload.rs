@@ -4,7 +4,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use crate::config::{self, Config, Fault, KeptFile, LastGood, Loaded};
 use crate::listen::listener::{Settings, Shares};
 use crate::listen::thread::Patience;
 use crate::listen::{ListenerLive, Order};
-use crate::live::{Surroundings, compile, end_orphans, load_checked_with};
+use crate::live::{Surroundings, compile, end_orphans, load_anew, load_checked_with};
 use crate::observe::access_log::{Out, Outlet};
 use crate::tls::certs::{LoadedCertificate, load_server};
 use crate::tls::server::server_config;
@@ -32,6 +32,8 @@ pub struct Reloader {
     pub started: Started,
     pub outlet: Outlet,
     pub notify: Notify,
+    /// What is told of the last reload is that changed files could not be put in force.
+    pub renewal_refused: AtomicBool,
 }
 
 /// One reload after the other, for as long as there are wishes. What was asked for meanwhile is one reload.
@@ -84,6 +86,7 @@ impl Reloader {
     /// `renewal`: files that the configuration names have changed as well; certificates are renewed even if it is refused.
     fn reload(&self, renewal: bool) -> Outcome {
         self.notify.reloading();
+        self.renewal_refused.store(false, Ordering::Relaxed);
         let at = self.around.clock.now();
         let outcome = match self.try_reload() {
             Ok(Applied { sha256, warnings, kept }) => {
@@ -108,7 +111,8 @@ impl Reloader {
         };
         self.control.reloads.note(&outcome);
         if renewal && !outcome.is_applied() {
-            self.renew_certificates(&self.control.live.load().config);
+            // Its faults are among those of the reload, where they are told.
+            let _ = self.renew_files();
         }
         self.notify.ready();
         outcome
@@ -132,28 +136,43 @@ impl Reloader {
         Ok(Applied { sha256, warnings, kept })
     }
 
-    /// A certificate, key or CA file has changed. Where the configuration on disk is the one in force, all of it is made
-    /// anew; an edit that nobody asked to apply waits, and only the listeners' certificates are renewed.
+    /// A certificate, key or CA file has changed: all of the configuration in force is made anew, from its texts as they were
+    /// read. An edit on disk that nobody asked to apply waits, and so does one that was refused.
     fn renew(&self) -> Option<Outcome> {
-        let in_force = self.control.live.load();
-        match self.load() {
-            Ok(loaded) if loaded.config.sha256 == in_force.config.sha256 => {
-                let at = self.around.clock.now();
-                match self.apply(loaded) {
-                    Ok(Applied { sha256, .. }) => eprintln!("renewed: files of sha256={sha256} were read anew"),
-                    Err(faults) => {
-                        eprintln!("error: changed files cannot be put in force");
-                        print_faults(&faults);
-                        let sha256 = in_force.config.sha256.clone();
-                        let outcome = Outcome::Refused { sha256, at, faults };
-                        self.control.reloads.note(&outcome);
-                        return Some(outcome);
-                    }
-                }
+        let at = self.around.clock.now();
+        let sha256 = self.control.live.load().config.sha256.clone();
+        let outcome = match self.renew_files() {
+            // Mended: the refusal of the renewal before is no longer true.
+            Ok(()) if self.renewal_refused.swap(false, Ordering::Relaxed) => {
+                let (kept, waiting) = (self.control.reloads.kept(), self.control.reloads.waiting());
+                Outcome::Applied { sha256, at, warnings: Vec::new(), kept, waiting }
             }
-            _ => self.renew_certificates(&in_force.config),
+            Ok(()) => return None,
+            Err(faults) => {
+                self.renewal_refused.store(true, Ordering::Relaxed);
+                Outcome::Refused { sha256, at, faults }
+            }
+        };
+        self.control.reloads.note(&outcome);
+        Some(outcome)
+    }
+
+    fn renew_files(&self) -> Result<(), Vec<Fault>> {
+        let in_force = self.last_good.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let loaded = load_anew(&self.file, self.around.clock.now(), &in_force);
+        match loaded.and_then(|loaded| self.apply(loaded)) {
+            Ok(Applied { sha256, .. }) => {
+                eprintln!("renewed: files of sha256={sha256} were read anew");
+                Ok(())
+            }
+            Err(faults) => {
+                eprintln!("error: changed files cannot be put in force, but for what follows");
+                print_faults(&faults);
+                // One that is faulty holds no other listener's back.
+                self.renew_certificates(&self.control.live.load().config);
+                Err(faults)
+            }
         }
-        None
     }
 
     fn renew_certificates(&self, config: &Config) {

@@ -21,7 +21,6 @@ pub mod jwk;
 mod kept;
 pub mod keys;
 pub mod permit;
-mod private_file;
 mod refresh;
 pub mod suppose;
 pub mod token;

@@ -286,8 +286,12 @@ impl AgencyLive {
 
     /// Takes note that it is no longer full, once half of its places are free and have been for a while.
     pub fn settle(&self) {
+        self.settle_at(moment::now());
+    }
+
+    fn settle_at(&self, now: u64) {
         let bulkhead = &self.bulkhead;
-        let calm = moment::now().saturating_sub(bulkhead.full_at.load(Relaxed)) >= moment::millis(CALM);
+        let calm = now.saturating_sub(bulkhead.full_at.load(Relaxed)) >= moment::millis(CALM);
         let (under_way, connections) = (bulkhead.under_way(), bulkhead.connections());
         let room = under_way <= self.limit() / 2 && bulkhead.queued() == 0 && connections < self.limits.connections;
         if calm && room && bulkhead.is_saturated.swap(false, Relaxed) {

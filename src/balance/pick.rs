@@ -73,8 +73,10 @@ struct Survey {
     panic: bool,
     /// One that is ejected, and due for a probe.
     due: Option<usize>,
-    /// In slow start and not their turn this time, or at rest: a bit each.
+    /// In slow start, and not their turn this time: a bit each.
     held_back: u64,
+    /// They asked to be left alone while others can answer: a bit each.
+    resting: u64,
 }
 
 impl AgencyPools {
@@ -86,6 +88,9 @@ impl AgencyPools {
         }
         let survey = self.survey();
         let open = |at: usize| tried & bit(at) == 0 && self.is_open(at, &survey);
+        let awake = |at: usize| open(at) && survey.resting & bit(at) == 0;
+        let some_awake = survey.resting != 0 && (0..self.endpoints.len()).any(awake);
+        let open = |at: usize| if some_awake { awake(at) } else { open(at) };
         if self.agency.balance == Balance::HashSubject
             && let Some(subject) = subject
         {
@@ -130,7 +135,10 @@ impl AgencyPools {
                 continue;
             }
             usable += 1;
-            if vitals.rest.is_on(now) || vitals.ramp.part(now).is_some_and(|part| self.draw() > part) {
+            if vitals.rest.is_on(now) {
+                survey.resting |= bit(at);
+            }
+            if vitals.ramp.part(now).is_some_and(|part| self.draw() > part) {
                 survey.held_back |= bit(at);
             }
         }

@@ -59,6 +59,7 @@ codes! {
     PROVINCE = "E0402";
     HALF_IDENTITY = "E0403";
     BAD_HOST_NAME = "E0404";
+    VERIFY_BY_ANYBODY = "E0405";
     // Routes.
     BAD_PATH = "E0501";
     PARAMETER_TWICE = "E0502";
@@ -78,6 +79,8 @@ codes! {
     BAD_SCOPE = "E0516";
     // Good on paper, but it cannot be put in force.
     CANNOT_START = "E0601";
+    // Sessions.
+    BAD_SESSION_KEY = "E0801";
     // Expectations.
     EXPECTATION_BROKEN = "E0701";
     BAD_REQUEST = "E0702";

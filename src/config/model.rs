@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 
 use super::written::Written;
@@ -40,6 +42,7 @@ pub struct Config {
     pub contact: Contact,
     /// `iss` of the assertions; what agencies must expect.
     pub assertion: AssertionSettings,
+    pub sessions: Sessions,
     pub issuers: Vec<Issuer>,
     pub agencies: Vec<Agency>,
     pub routes: Vec<Route>,
@@ -92,6 +95,56 @@ pub struct AssertionSettings {
     pub lifetime: Duration,
     /// PKCS#8 PEM of a P-256 key; `None`: made at first start and kept in `state_dir`.
     pub key: Option<SecretSource>,
+}
+
+/// How callers who logged in through the gateway are remembered (STANDARDS AS-8, BF-2, BF-4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    pub store: SessionStore,
+    /// The first seals, all open. Empty: one is made at first start and kept in `state_dir`.
+    pub keys: Vec<SessionKey>,
+    /// Begins with `__Host-`.
+    pub cookie: Arc<str>,
+    /// Of levels 1, 2 and 3.
+    pub levels: [SessionLimit; 3],
+    /// Sessions that one subject may have at once; one more ends the oldest.
+    pub per_subject: u32,
+    /// How long a stream may go on when its session has ended.
+    pub grace: Duration,
+}
+
+/// What seals sessions that leave the process, and the login's own state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionKey(Secret<[u8; 32]>);
+
+impl SessionKey {
+    /// The base64 of 32 bytes, as `openssl rand -base64 32` writes it.
+    pub fn parse(text: &[u8]) -> Option<SessionKey> {
+        let mut key = [0; 32];
+        let decoded = STANDARD.decode_slice(text.trim_ascii(), &mut key);
+        (decoded == Ok(32)).then(|| SessionKey(Secret::new(key)))
+    }
+
+    pub const fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionStore {
+    /// In this process; at most so many, the longest idle goes.
+    Memory { max: u32 },
+    /// Sealed, in the browser's cookies.
+    Cookie,
+}
+
+/// How long one level of a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimit {
+    /// Since it was reached.
+    pub absolute: Duration,
+    /// Since the session was used last; `None`: however long.
+    pub idle: Option<Duration>,
 }
 
 /// Where a secret comes from.
@@ -233,8 +286,10 @@ pub struct Agency {
     pub team: Option<Arc<str>>,
     pub scope: AgencyScope,
     pub province: Option<String>,
-    /// Never empty.
+    /// Empty only where `verify` is set: then nothing is ever forwarded to it.
     pub endpoints: Vec<Endpoint>,
+    /// Who may ask for verdicts about its routes; `None`: nobody.
+    pub verify: Option<Verify>,
     pub tls: ClientTls,
     pub health: Option<Health>,
     /// `None` for `outlier: off`.
@@ -273,6 +328,15 @@ pub enum EndpointProtocol {
     Https,
     /// `h2c://`: HTTP/2 in the clear by prior knowledge.
     H2c,
+}
+
+/// An agency's own proxies, which ask for verdicts and forward by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verify {
+    /// Their addresses. Never empty, and never everybody's.
+    pub from: Vec<IpNet>,
+    /// Names of which their client certificate must have one; lower case. Empty: no certificate is asked for.
+    pub client: Vec<String>,
 }
 
 /// Two issuers are the same when what they mean is: where they stand in the file is left aside.
@@ -330,6 +394,7 @@ impl PartialEq for Agency {
             limits,
             identity,
             team,
+            verify,
         } = self;
         *name == other.name
             && *title == other.title
@@ -346,6 +411,7 @@ impl PartialEq for Agency {
             && *limits == other.limits
             && *identity == other.identity
             && *team == other.team
+            && *verify == other.verify
     }
 }
 
@@ -462,7 +528,7 @@ pub enum IdentityKind {
     None,
 }
 
-/// Hosts, methods, requirement, rewriting and CORS are shared by the routes that have them alike: a hundred thousand routes
+/// Hosts, methods, requirement, rewriting, time limits and CORS are shared by the routes that have them alike: a hundred thousand routes
 /// must stay small.
 #[derive(Debug)]
 pub struct Route {
@@ -482,7 +548,7 @@ pub struct Route {
     pub body_limit: Option<u64>,
     pub rate: Option<Rate>,
     /// The agency's, with what the route changes.
-    pub timeouts: Timeouts,
+    pub timeouts: Arc<Timeouts>,
     /// `false` for `retry: off`.
     pub retry: bool,
     pub cors: Option<Arc<Cors>>,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ipnet::IpNet;
+
 use crate::answer::cors::CompiledCors;
 use crate::auth::assertion::Signer;
 use crate::auth::{Issuer, Requirement};
@@ -12,8 +14,9 @@ use crate::config::Config;
 use crate::config::model::{Rate, RateBy};
 use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
-use crate::observe::StatId;
+use crate::observe::{Lease, StatId};
 use crate::route::Table;
+use crate::session::Sessions;
 use crate::words::{AgencyId, ListenerId, RouteId};
 
 pub struct Snapshot {
@@ -23,7 +26,12 @@ pub struct Snapshot {
     pub agencies: Vec<Arc<AgencyLive>>,
     pub issuers: Vec<Arc<Issuer>>,
     pub signer: Arc<Signer>,
+    /// Every address that may ask for a verdict of some agency.
+    pub askers: Vec<IpNet>,
+    pub sessions: Arc<Sessions>,
     pub loaded_at: UnixTime,
+    /// The numbers of `routes`.
+    pub lease: Lease,
     /// What the listeners are called now: a connection may have come in when its listener had another name. Empty where
     /// nothing listens.
     pub listeners: Vec<(ListenerId, Arc<str>)>,

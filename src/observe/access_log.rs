@@ -34,6 +34,7 @@ pub struct Line {
     pub upstream: Option<Duration>,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    pub verdict: bool,
     pub cut: bool,
 }
 
@@ -196,6 +197,9 @@ fn format(out: &mut Vec<u8>, line: &Line, name: &RouteName, day: &mut Day) {
     }
     number(out, ",\"bytes_in\":", line.bytes_in);
     number(out, ",\"bytes_out\":", line.bytes_out);
+    if line.verdict {
+        out.extend_from_slice(b",\"verdict\":true");
+    }
     if line.cut {
         out.extend_from_slice(b",\"cut\":true");
     }
@@ -270,7 +274,7 @@ mod tests {
     fn a_line_is_json_with_the_listed_fields_only() {
         let line = Line {
             at: UNIX_EPOCH + Duration::from_millis(1_500),
-            stat: StatId(1),
+            stat: StatId { slot: 1, epoch: 0 },
             request_id: RequestId::from_bits(7),
             method: 0,
             status: 401,
@@ -281,6 +285,7 @@ mod tests {
             upstream: None,
             bytes_in: 1,
             bytes_out: 2,
+            verdict: false,
             cut: false,
         };
         let mut out = Vec::new();

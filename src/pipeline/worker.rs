@@ -1,6 +1,7 @@
 //! What one worker thread has for itself: caches, pools, counters, and its view of the snapshot in force.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,12 +11,18 @@ use crate::clock::Clock;
 use crate::closing::Closing;
 use crate::config::model::AccessLog;
 use crate::live::{Live, Snapshot};
+use crate::observe::Lease;
 use crate::observe::record::Books;
+use crate::session::Known;
 use crate::words::AgencyId;
+
+/// Sessions that a worker keeps decoded: with the SSO's tokens, some 3 KiB each.
+const SESSIONS: usize = 4096;
 
 pub struct Worker {
     pub live: Arc<Live>,
     pub cache: TokenCache,
+    pub sessions: Known,
     pub pools: Pools,
     pub books: Books,
     pub clock: Clock,
@@ -29,6 +36,8 @@ pub struct Worker {
 pub struct View {
     pub snapshot: Arc<Snapshot>,
     agencies: Vec<AgencyPools>,
+    /// The numbers of the snapshot's routes, for records that outlive this.
+    pub lease: Rc<Lease>,
 }
 
 impl Worker {
@@ -37,7 +46,9 @@ impl Worker {
         let seen = live.generation();
         let view = View::of(live.load(), &pools);
         let streams = Closing::default();
-        Worker { live, cache, pools, books, clock, streams, view: RefCell::new(Rc::new(view)), seen: Cell::new(seen) }
+        let sessions = Known::new(SESSIONS);
+        let view = RefCell::new(Rc::new(view));
+        Worker { live, cache, sessions, pools, books, clock, streams, view, seen: Cell::new(seen) }
     }
 
     /// What is in force now. One atomic read, unless it has changed.
@@ -55,6 +66,8 @@ impl Worker {
     /// Takes up the snapshot in force, and lets every stream look whether it may go on.
     pub fn adopt(&self) {
         let view = self.view();
+        let names: HashSet<&str> = view.snapshot.agencies.iter().map(|agency| &*agency.name).collect();
+        self.books.tally.keep_agencies(|name| names.contains(name));
         self.books.log.turn(view.snapshot.config.access_log != AccessLog::Off);
         self.streams.nudge();
     }
@@ -63,7 +76,8 @@ impl Worker {
 impl View {
     fn of(snapshot: Arc<Snapshot>, pools: &Pools) -> View {
         let agencies = snapshot.agencies.iter().map(|agency| pools.of_agency(agency)).collect();
-        View { snapshot, agencies }
+        let lease = Rc::new(snapshot.lease.clone());
+        View { snapshot, agencies, lease }
     }
 
     pub fn agency(&self, id: AgencyId) -> &AgencyPools {

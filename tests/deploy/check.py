@@ -213,5 +213,45 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
+class Integrations(unittest.TestCase):
+    """What cannot be run here: every other example is, by tests/integrations."""
+
+    FOLDER = ROOT / "deploy/integrations"
+
+    def filters(self, listener):
+        return listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+
+    def test_envoy_asks_before_it_forwards_and_fails_closed(self):
+        envoy = yaml.safe_load((self.FOLDER / "envoy/envoy.yaml").read_text())["static_resources"]
+        over_grpc = self.filters(envoy["listeners"][0])
+        self.assertEqual([each["name"].rsplit(".", 1)[1] for each in over_grpc], ["ext_authz", "router"])
+        over_http = yaml.safe_load((self.FOLDER / "envoy/http_service.yaml").read_text())
+        self.assertEqual([each["name"].rsplit(".", 1)[1] for each in over_http], ["header_mutation", "ext_authz"])
+        for asking in (over_grpc[0]["typed_config"], over_http[1]["typed_config"]):
+            self.assertIs(asking["failure_mode_allow"], False)
+            self.assertEqual(asking["transport_api_version"], "V3")
+        self.assertEqual(over_http[1]["typed_config"]["http_service"]["path_prefix"], "/.gateway/verify")
+        clusters = {cluster["name"] for cluster in envoy["clusters"]}
+        self.assertIn(over_grpc[0]["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"], clusters)
+        self.assertIn(over_http[1]["typed_config"]["http_service"]["server_uri"]["cluster"], clusters)
+
+    def test_envoy_sends_no_field_that_tells_of_another_request(self):
+        asking = yaml.safe_load((self.FOLDER / "envoy/http_service.yaml").read_text())[1]["typed_config"]
+        sent = [pattern.get("exact", pattern.get("prefix")) for pattern in asking["allowed_headers"]["patterns"]]
+        self.assertFalse([name for name in sent if name.startswith(("x-original", "x-forwarded-m", "x-forwarded-u", "x-gateway"))])
+
+    def test_traefik_asks_first_and_takes_over_every_field(self):
+        traefik = yaml.safe_load((self.FOLDER / "traefik/dynamic.yaml").read_text())["http"]
+        forward = traefik["middlewares"]["verdict"]["forwardAuth"]
+        self.assertTrue(forward["address"].endswith("/.gateway/verify"))
+        self.assertIs(forward["trustForwardHeader"], False)
+        self.assertEqual(forward["authResponseHeaders"], ["X-Gateway-Assertion", "X-Gateway-Subject", "X-Gateway-Level"])
+        for router in traefik["routers"].values():
+            chain = router["middlewares"]
+            self.assertEqual(set(chain), set(traefik["middlewares"]))
+            self.assertLess(chain.index("strangers"), chain.index("verdict"))
+            self.assertLess(chain.index("verdict"), chain.index("own-token"), "the gateway needs the token")
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

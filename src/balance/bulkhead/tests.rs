@@ -96,10 +96,9 @@ fn connections_are_counted_until_they_are_dropped() {
 fn it_settles_once_half_is_free_for_a_while() {
     let door = entrance(4, 0, LONG);
     door.agency.note_full();
-    door.agency.settle();
+    let now = moment::now();
+    door.agency.settle_at(now);
     assert!(door.agency.bulkhead.is_saturated(), "just now it was full");
-    door.agency.bulkhead.full_at.store(0, Relaxed);
-    std::thread::sleep(CALM);
-    door.agency.settle();
+    door.agency.settle_at(now + 2000);
     assert!(!door.agency.bulkhead.is_saturated());
 }

@@ -17,6 +17,7 @@ mod manner;
 mod names;
 mod pattern;
 mod route;
+mod session;
 mod top;
 mod url;
 
@@ -93,7 +94,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "version",
     "include",
     "listeners",
@@ -105,6 +106,7 @@ const KEYS: [&str; 17] = [
     "watch",
     "contact",
     "assertion",
+    "sessions",
     "defaults",
     "cors",
     "issuers",
@@ -179,6 +181,7 @@ pub fn config<'t>(
         watch: top.get("watch").and_then(|f| f.flag(cx.faults)).unwrap_or(false),
         contact: top::contact(&top, cx),
         assertion: top::assertion(&top, cx),
+        sessions: session::sessions(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,
         at_start: top::at_start(&top, cx),
