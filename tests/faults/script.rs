@@ -150,11 +150,13 @@ impl Player {
         match step {
             Refuse | Full | Close | Reset => unreachable!("done elsewhere"),
             Head if http2 => {
+                self.wire.idle().await.then_some(())?;
                 self.ended = false;
                 while self.frame().await? != HEADERS {}
                 self.seen.fetch_add(1, Ordering::SeqCst);
             }
             Head => {
+                self.wire.idle().await.then_some(())?;
                 self.head = Some(self.wire.head().await?);
                 self.seen.fetch_add(1, Ordering::SeqCst);
             }

@@ -19,6 +19,7 @@ mod load;
 #[path = "../faults/script.rs"]
 mod script;
 
+mod hello;
 mod size;
 mod trouble;
 
@@ -28,7 +29,7 @@ use load::Load;
 use script::Step::*;
 use service::Service;
 use size::Sizes;
-use support::world;
+use support::world::Config;
 use trouble::Trouble;
 
 const LENGTH: &str = "SOAK_SECONDS";
@@ -37,27 +38,30 @@ const LEAST: u64 = 30;
 /// An agency that is well and keeps nothing of what it is asked.
 const HELLO: &[script::Step] = &[Head, Body, Say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")];
 
-/// `round`: what changes from one configuration to the next.
-fn yaml(well: u16, trouble: &Trouble, round: usize) -> String {
-    let config = world::standard(&format!("http://127.0.0.1:{well}")).top("workers: 2\ndrain: 4s");
+/// The agency that is well has an endpoint of either protocol. `round`: what changes from one configuration to the next.
+fn yaml(well: [u16; 2], trouble: &Trouble, round: usize) -> String {
+    let urls = [format!("http://127.0.0.1:{}", well[0]), format!("h2c://127.0.0.1:{}", well[1])];
+    let config = Config::new().top("workers: 2\ndrain: 4s").agency_at("registry", &[&urls[0], &urls[1]], "health: off");
     let late = format!("late{}", round % 7);
-    trouble.agency(config).simple(&late, "registry", 0).yaml()
+    let config = config.simple("open", "registry", 0).simple("l2", "registry", 2).simple(&late, "registry", 0);
+    trouble.agency(config).yaml()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "as long as SOAK_SECONDS says: tests/soak/run"]
 async fn nothing_is_lost_and_nothing_grows() {
     let seconds = std::env::var(LENGTH).ok().and_then(|text| text.parse().ok()).unwrap_or(600).max(LEAST);
-    let well = script::Agency::start(HELLO, HELLO).await;
+    let http1 = script::Agency::start(HELLO, HELLO).await;
+    let well = [http1.port, hello::start().await];
     let mut trouble = Trouble::prepare().await;
-    let service = Service::start(&yaml(well.port, &trouble, 0)).await;
+    let service = Service::start(&yaml(well, &trouble, 0)).await;
     let load = Load::start(service.address);
     trouble.start(service.address);
     let (start, third) = (Instant::now(), Duration::from_secs(seconds / 3));
     let mut round = 0;
     while start.elapsed() < third {
         round += 1;
-        reload(&service, &yaml(well.port, &trouble, round)).await;
+        reload(&service, &yaml(well, &trouble, round)).await;
         service.upgrade().await;
         load.more(200).await;
         service.drained(round).await;
@@ -67,7 +71,7 @@ async fn nothing_is_lost_and_nothing_grows() {
     while start.elapsed() < 3 * third {
         round += 1;
         let until = Instant::now() + Duration::from_secs(1);
-        reload(&service, &yaml(well.port, &trouble, round)).await;
+        reload(&service, &yaml(well, &trouble, round)).await;
         load.more(100).await;
         tokio::time::sleep_until(until.into()).await;
         sizes.take();

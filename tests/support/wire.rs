@@ -172,6 +172,11 @@ impl Wire {
         matches!(read, Ok(n) if n > 0)
     }
 
+    /// Waits for bytes, however long it takes: a connection may be kept for long. `false` at its end.
+    pub async fn idle(&mut self) -> bool {
+        !self.read.is_empty() || matches!(self.stream.read_buf(&mut self.read).await, Ok(1..))
+    }
+
     /// The next head; `None` when the connection ends before its first byte.
     pub async fn head(&mut self) -> Option<Head> {
         let end = loop {
