@@ -12,6 +12,9 @@ use super::bulkhead::{Entrance, Slot};
 use super::ewma::Ewma;
 use super::ledger::{Ledger, LedgerReport};
 use super::moment;
+use super::seen::Seen;
+use super::siblings::Judge;
+use crate::config::model::Balance;
 use crate::http1::client::{Home, Upstream};
 use crate::http2;
 use crate::message::Guard;
@@ -20,7 +23,6 @@ use crate::message::Guard;
 const IDLE_CONNECTIONS: usize = 256;
 /// Shorter than what servers usually keep (60 s and more): closing first avoids the race for the last request (SM-12).
 const IDLE_TIME: Duration = Duration::from_secs(30);
-
 /// An address that did not take a connection is tried last for so long.
 const SHUN_TIME: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,9 @@ pub struct EndpointPool {
     turn: Cell<usize>,
     shunned: RefCell<Vec<(SocketAddr, Instant)>>,
     pub(super) ewma: Ewma,
+    pub(super) seen: Arc<Seen>,
+    /// Requests that came from another zone, where endpoints were out.
+    pub(super) spilled: Cell<u64>,
     pub opened: Cell<u64>,
     pub reused: Cell<u64>,
     pub failed: Cell<u64>,
@@ -54,6 +59,8 @@ pub struct AgencyPools {
     pub agency: Arc<AgencyLive>,
     pub endpoints: Vec<Rc<EndpointPool>>,
     pub entrance: Rc<Entrance>,
+    /// How long answers take is of interest: `balance` goes by it, or endpoints are compared.
+    pub(super) is_timed: bool,
     pub(super) turn: Cell<usize>,
     /// The weights summed up to each endpoint, for draws by weight.
     pub(super) weights: Vec<u32>,
@@ -87,6 +94,7 @@ impl Pools {
             agency: agency.clone(),
             endpoints: endpoints.collect(),
             entrance: Rc::new(Entrance { agency: agency.clone(), ledger }),
+            is_timed: agency.balance == Balance::PeakEwma || Judge::compares_times(agency),
             turn: Cell::new(0),
             weights: sum.collect(),
             dice: Cell::new(crate::chance::bits() as u64 | 1),
@@ -122,6 +130,20 @@ pub struct EndpointReport {
     pub opened: u64,
     pub reused: u64,
     pub failed: u64,
+    pub spilled: u64,
+}
+
+impl EndpointReport {
+    /// Adds what another worker counted.
+    pub fn add(&mut self, other: &EndpointReport) {
+        self.uid = other.uid;
+        self.in_flight += other.in_flight;
+        self.idle += other.idle;
+        self.opened += other.opened;
+        self.reused += other.reused;
+        self.failed += other.failed;
+        self.spilled += other.spilled;
+    }
 }
 
 impl EndpointPool {
@@ -131,6 +153,8 @@ impl EndpointPool {
             turn: Cell::new(0),
             shunned: RefCell::default(),
             ewma: Ewma::default(),
+            seen: live.vitals.seen.join(),
+            spilled: Cell::new(0),
             live,
             idle: RefCell::default(),
             h2: RefCell::default(),
@@ -218,6 +242,7 @@ impl EndpointPool {
             opened: self.opened.get(),
             reused: self.reused.get(),
             failed: self.failed.get(),
+            spilled: self.spilled.get(),
         }
     }
 }

@@ -11,3 +11,5 @@ mod ejection;
 mod moody;
 mod names;
 mod reload;
+mod siblings;
+mod zones;
