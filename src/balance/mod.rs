@@ -13,6 +13,7 @@ pub mod health;
 mod home;
 mod latency;
 pub mod ledger;
+mod lookup;
 mod moment;
 pub mod outlier;
 pub mod pick;

@@ -84,7 +84,7 @@ impl Watch {
         for endpoint in &agency.endpoints {
             let vitals = &endpoint.vitals;
             if vitals.addresses.name().is_some() {
-                let resolver = Resolver { agency: agency.clone(), endpoint: endpoint.clone() };
+                let resolver = Resolver::new(agency.clone(), endpoint.clone());
                 tasks.push(self.control.spawn(resolver.run()).abort_handle());
             }
             match &agency.health {
