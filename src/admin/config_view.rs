@@ -128,6 +128,7 @@ pub async fn agencies(control: &Control) -> Value {
                     "addresses": vitals.addresses.count(),
                     "in_flight": seen.in_flight,
                     "idle": seen.idle,
+                    "shared": endpoint.shelf.count(),
                     "opened": seen.opened,
                     "reused": seen.reused,
                     "failed": seen.failed,

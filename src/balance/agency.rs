@@ -14,6 +14,7 @@ use super::ramp::Ramp;
 use super::resolve::Addresses;
 use super::rest::{self, Rest};
 use super::seen::SeenByAll;
+use super::shelf::Shelf;
 use super::watch::Journal;
 use super::zone::Near;
 use crate::config::defaults;
@@ -62,6 +63,8 @@ pub struct EndpointLive {
     /// What its certificate must be for.
     pub server_name: Option<ServerName<'static>>,
     pub vitals: Arc<Vitals>,
+    /// Idle connections that no worker has for itself.
+    pub shelf: Shelf,
 }
 
 /// What is known of an endpoint's health. Outlives every change of the config that leaves its URL alone.
@@ -98,7 +101,13 @@ impl Vitals {
 
 impl EndpointLive {
     pub fn new(endpoint: Endpoint, server_name: Option<ServerName<'static>>, vitals: Arc<Vitals>) -> EndpointLive {
-        EndpointLive { uid: NEXT_UID.fetch_add(1, Ordering::Relaxed), endpoint, server_name, vitals }
+        EndpointLive {
+            uid: NEXT_UID.fetch_add(1, Ordering::Relaxed),
+            endpoint,
+            server_name,
+            vitals,
+            shelf: Shelf::default(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod ramp;
 pub mod resolve;
 mod rest;
 mod seen;
+pub mod shelf;
 mod siblings;
 pub mod watch;
 pub mod zone;

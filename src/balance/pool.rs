@@ -20,9 +20,12 @@ use crate::http2;
 use crate::message::Guard;
 
 /// Idle connections kept per endpoint and worker; more are closed as they come home.
-const IDLE_CONNECTIONS: usize = 256;
+pub(super) const IDLE_CONNECTIONS: usize = 256;
 /// Shorter than what servers usually keep (60 s and more): closing first avoids the race for the last request (SM-12).
-const IDLE_TIME: Duration = Duration::from_secs(30);
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(30);
+/// What is idle for so long is offered to other workers: less, and a busy worker would have to look for its own connections.
+const SHARE_AFTER: Duration = Duration::from_secs(1);
+
 /// An address that did not take a connection is tried last for so long.
 const SHUN_TIME: Duration = Duration::from_secs(10);
 
@@ -107,6 +110,7 @@ impl Pools {
         self.endpoints.borrow_mut().retain(|_, pool| {
             pool.leave_lost_addresses();
             pool.idle.borrow_mut().retain(|connection| now - connection.idle_since < IDLE_TIME);
+            pool.share(now);
             Rc::strong_count(pool) > 1
         });
     }
@@ -148,6 +152,7 @@ impl EndpointReport {
 
 impl EndpointPool {
     fn new(live: Arc<EndpointLive>) -> EndpointPool {
+        live.shelf.join();
         EndpointPool {
             generation: Cell::new(live.vitals.addresses.generation()),
             turn: Cell::new(0),
@@ -184,13 +189,29 @@ impl EndpointPool {
     /// The idle connection used last, if it is still good: the youngest is the least likely to be closed meanwhile.
     pub fn take_idle(&self) -> Option<Box<Upstream>> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(mut connection) = idle.pop() {
+        let own = loop {
+            let Some(mut connection) = idle.pop() else { break None };
             if !connection.is_stale() {
-                self.reused.set(self.reused.get() + 1);
-                return Some(connection);
+                break Some(connection);
+            }
+        };
+        let found = own.or_else(|| self.live.shelf.take(self.generation.get()).map(Box::new))?;
+        self.reused.set(self.reused.get() + 1);
+        Some(found)
+    }
+
+    /// Offers what lies idle here to other workers.
+    fn share(&self, now: tokio::time::Instant) {
+        let (shelf, generation) = (&self.live.shelf, self.generation.get());
+        shelf.tidy(generation, now);
+        if shelf.is_shared() {
+            let mut idle = self.idle.borrow_mut();
+            let lies = |connection: &mut Box<Upstream>| now - connection.idle_since >= SHARE_AFTER;
+            let lying: Vec<_> = idle.extract_if(.., lies).filter_map(|connection| connection.park()).collect();
+            if !lying.is_empty() {
+                shelf.put(lying.into_iter(), generation);
             }
         }
-        None
     }
 
     /// The HTTP/2 connection, while it lives.
@@ -255,14 +276,14 @@ impl AgencyPools {
         shy.fold(0, |bits, (at, _)| bits | super::pick::bit(at))
     }
 
-    /// Closes one of this worker's idle connections, so that another may be opened. False when there is none.
+    /// Closes one of this worker's idle connections, or one that no worker has for itself, so that another may be opened. False when there is none.
     pub fn close_one(&self) -> bool {
         self.endpoints.iter().any(|pool| {
             let mut idle = pool.idle.borrow_mut();
             let any = !idle.is_empty();
             // The one that was idle for longest.
             idle.drain(..usize::from(any));
-            any
+            any || pool.live.shelf.close_one()
         })
     }
 }
@@ -280,6 +301,12 @@ impl Lease {
     /// Keeps `connection` counted as long as this lease lives.
     pub fn hold(&mut self, connection: Option<Guard>) {
         self.connection = connection;
+    }
+}
+
+impl Drop for EndpointPool {
+    fn drop(&mut self) {
+        self.live.shelf.leave();
     }
 }
 
