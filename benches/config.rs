@@ -37,7 +37,7 @@ fn whole(c: &mut Criterion) {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let clock = Clock::system();
     let names = Arc::new(Names::default());
-    let around = Surroundings { control: runtime.handle().clone(), clock: clock.clone(), names };
+    let around = Surroundings { control: runtime.handle().clone(), clock: clock.clone(), names, zone: None };
     let mut group = c.benchmark_group("config");
     group.sample_size(20);
     for count in [1_000, 10_000] {

@@ -76,21 +76,29 @@ pub struct Running {
 
 /// Starts everything. Every listener accepts when this returns. Must be called outside of any runtime.
 pub fn start(loaded: Loaded, workers: Option<usize>) -> Result<Running, StartError> {
-    start_on(Inherited::default(), loaded, workers, Notify::default())
+    start_on(Inherited::default(), loaded, Overrides { workers, zone: None }, Notify::default())
+}
+
+/// What is said for this process alone, and counts instead of what the file says.
+#[derive(Debug, Default)]
+pub struct Overrides {
+    pub workers: Option<usize>,
+    pub zone: Option<Arc<str>>,
 }
 
 /// Like [`start`], on sockets that were inherited where a listener finds its own among them.
 pub fn start_on(
     mut inherited: Inherited,
     loaded: Loaded,
-    workers: Option<usize>,
+    overrides: Overrides,
     notify: Notify,
 ) -> Result<Running, StartError> {
     let Loaded { config, last_good, .. } = loaded;
     let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
     let names = Arc::new(Names::default());
     let clock = Clock::system();
-    let around = Surroundings { control: runtime.handle().clone(), clock: clock.clone(), names: names.clone() };
+    let Overrides { workers, zone } = overrides;
+    let around = Surroundings { control: runtime.handle().clone(), clock: clock.clone(), names: names.clone(), zone };
     let started = Started::new(&config, workers);
     let count = workers.or(config.workers).unwrap_or_else(cores).max(1);
     let (log_to, admin_address) = (config.access_log.clone(), config.admin);

@@ -64,7 +64,7 @@ impl From<Response<Body>> for Outbound {
 }
 
 /// Whatever must live as long as something else; what it does on drop is its owner's affair.
-pub type Guard = Box<dyn std::any::Any>;
+pub type Guard = Box<dyn std::any::Any + Send>;
 
 /// Bytes in order, both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}

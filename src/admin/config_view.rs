@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::control::Control;
+use crate::balance::outlier::Reason;
 use crate::balance::pool::EndpointReport;
 use crate::config::Config;
 use crate::config::model::{Agency, HostPattern, Issuer, JwksSource, PathPattern, Route, Segment};
@@ -121,15 +122,20 @@ pub async fn agencies(control: &Control) -> Value {
                     "url": &*endpoint.endpoint.url,
                     "healthy": vitals.health.is_healthy(),
                     "ejected": vitals.ejection.is_ejected(),
+                    "ejected_for": vitals.ejection.why().map(Reason::as_str),
+                    "zone": endpoint.endpoint.zone.as_deref(),
                     "resting": vitals.rest.is_on_now(),
                     "addresses": vitals.addresses.count(),
                     "in_flight": seen.in_flight,
                     "idle": seen.idle,
+                    "shared": endpoint.shelf.count(),
                     "opened": seen.opened,
                     "reused": seen.reused,
                     "failed": seen.failed,
+                    "spilled": seen.spilled,
                 })
             });
+            let near = agency.near.as_ref().map(|near| json!({"zone": &*near.zone, "percent": agency.near_percent()}));
             let bulkhead = &agency.bulkhead;
             agency.settle();
             json!({
@@ -140,6 +146,7 @@ pub async fn agencies(control: &Control) -> Value {
                 "queued": bulkhead.queued(),
                 "connections": bulkhead.connections(),
                 "saturated": bulkhead.is_saturated(),
+                "near": near,
                 "endpoints": each.collect::<Vec<_>>(),
             })
         })
@@ -152,13 +159,7 @@ pub async fn endpoints(control: &Control) -> HashMap<u64, EndpointReport> {
     let mut sums: HashMap<u64, EndpointReport> = HashMap::new();
     for report in control.reports().await {
         for seen in report.endpoints {
-            let sum = sums.entry(seen.uid).or_default();
-            sum.uid = seen.uid;
-            sum.in_flight += seen.in_flight;
-            sum.idle += seen.idle;
-            sum.opened += seen.opened;
-            sum.reused += seen.reused;
-            sum.failed += seen.failed;
+            sums.entry(seen.uid).or_default().add(&seen);
         }
     }
     sums

@@ -19,6 +19,7 @@ use crate::auth::keys::RefreshOutcome;
 use crate::balance::Spent;
 use crate::balance::bulkhead::Full as NoRoom;
 use crate::balance::ledger::LedgerReport;
+use crate::balance::outlier::Reason;
 use crate::balance::pool::EndpointReport;
 use crate::live::Snapshot;
 use crate::observe::StatId;
@@ -77,10 +78,7 @@ async fn sum(control: &Control) -> Sums {
             sums.agencies.entry(agency).or_default().add(&histogram);
         }
         for seen in report.endpoints {
-            let sum = sums.endpoints.entry(seen.uid).or_default();
-            sum.opened += seen.opened;
-            sum.reused += seen.reused;
-            sum.failed += seen.failed;
+            sums.endpoints.entry(seen.uid).or_default().add(&seen);
         }
         for (agency, ledger) in report.ledgers {
             sums.ledgers.entry(agency).or_default().add(&ledger);
@@ -226,11 +224,25 @@ fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
     );
     let mut checks = family("upstream_health_checks_total", MetricType::COUNTER, "Answers to health checks.");
     let mut ejections = family("upstream_ejections_total", MetricType::COUNTER, "Times an endpoint was ejected.");
+    let mut stays = family(
+        "upstream_near_ratio",
+        MetricType::GAUGE,
+        "Part of the requests that stay in the gateway's zone, by the endpoints that are used there.",
+    );
+    let mut spilled = family(
+        "upstream_spilled_total",
+        MetricType::COUNTER,
+        "Requests that an endpoint got because endpoints in the gateway's zone were out.",
+    );
     let mut addresses = family("upstream_addresses", MetricType::GAUGE, "Addresses of an endpoint's name.");
     let mut connections =
         family("upstream_connections_total", MetricType::COUNTER, "Exchanges by how their connection was had.");
     for agency in &snapshot.agencies {
-        for endpoint in &agency.endpoints {
+        if let (Some(near), Some(percent)) = (&agency.near, agency.near_percent()) {
+            let labels = [("agency", &*agency.name), ("zone", &*near.zone)];
+            stays.mut_metric().push(gauge(&labels, f64::from(percent) / 100.0));
+        }
+        for (at, endpoint) in agency.endpoints.iter().enumerate() {
             let labels = [("agency", &*agency.name), ("endpoint", &*endpoint.endpoint.url)];
             let vitals = &endpoint.vitals;
             let is_used = vitals.health.is_healthy() && !vitals.ejection.is_ejected();
@@ -241,16 +253,22 @@ fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
                     checks.mut_metric().push(counter(&[labels[0], labels[1], ("outcome", outcome)], count));
                 }
             }
-            ejections.mut_metric().push(counter(&labels, vitals.ejection.total()));
+            for reason in Reason::ALL {
+                let labels = [labels[0], labels[1], ("reason", reason.as_str())];
+                ejections.mut_metric().push(counter(&labels, vitals.ejection.total(reason)));
+            }
             addresses.mut_metric().push(gauge(&labels, vitals.addresses.count() as f64));
             let seen = sums.endpoints.get(&endpoint.uid).copied().unwrap_or_default();
+            if agency.near.as_ref().is_some_and(|near| !near.has(at)) {
+                spilled.mut_metric().push(counter(&labels, seen.spilled));
+            }
             for (outcome, count) in [("opened", seen.opened), ("reused", seen.reused), ("failed", seen.failed)] {
                 let labels = [labels[0], labels[1], ("outcome", outcome)];
                 connections.mut_metric().push(counter(&labels, count));
             }
         }
     }
-    vec![durations, healthy, checks, ejections, addresses, connections]
+    vec![durations, healthy, checks, ejections, stays, spilled, addresses, connections]
 }
 
 /// What agencies have under way of what they may, and what was spent on asking again.

@@ -13,7 +13,10 @@ use super::outlier::Ejection;
 use super::ramp::Ramp;
 use super::resolve::Addresses;
 use super::rest::{self, Rest};
+use super::seen::SeenByAll;
+use super::shelf::Shelf;
 use super::watch::Journal;
+use super::zone::Near;
 use crate::config::defaults;
 use crate::config::model::{
     self, Agency, AgencyLimits, Balance, Endpoint, EndpointProtocol, Hedge, IdentityKind, Outlier, Retry,
@@ -24,6 +27,10 @@ use crate::tls::client::client_config;
 pub struct AgencyLive {
     pub name: Arc<str>,
     pub endpoints: Vec<Arc<EndpointLive>>,
+    /// The gateway's zone, when this was made.
+    pub zone: Option<Arc<str>>,
+    /// Which endpoints are in it, where others are not.
+    pub near: Option<Near>,
     pub balance: Balance,
     pub identity: IdentityKind,
     pub retry: Retry,
@@ -56,6 +63,8 @@ pub struct EndpointLive {
     /// What its certificate must be for.
     pub server_name: Option<ServerName<'static>>,
     pub vitals: Arc<Vitals>,
+    /// Idle connections that no worker has for itself.
+    pub shelf: Shelf,
 }
 
 /// What is known of an endpoint's health. Outlives every change of the config that leaves its URL alone.
@@ -65,6 +74,7 @@ pub struct Vitals {
     pub ejection: Ejection,
     pub addresses: Addresses,
     pub(super) ramp: Ramp,
+    pub(super) seen: SeenByAll,
     pub rest: Rest,
 }
 
@@ -78,6 +88,7 @@ impl Vitals {
             ejection: Ejection::default(),
             addresses: Addresses::of(&endpoint.host, endpoint.port),
             ramp: Ramp::default(),
+            seen: SeenByAll::default(),
             rest: Rest::default(),
         }
     }
@@ -90,15 +101,26 @@ impl Vitals {
 
 impl EndpointLive {
     pub fn new(endpoint: Endpoint, server_name: Option<ServerName<'static>>, vitals: Arc<Vitals>) -> EndpointLive {
-        EndpointLive { uid: NEXT_UID.fetch_add(1, Ordering::Relaxed), endpoint, server_name, vitals }
+        EndpointLive {
+            uid: NEXT_UID.fetch_add(1, Ordering::Relaxed),
+            endpoint,
+            server_name,
+            vitals,
+            shelf: Shelf::default(),
+        }
     }
 }
 
 impl AgencyLive {
     /// Endpoints that `old` has too stay the same, and so do the connections to them, where `same_tls` says that it has the
     /// same TLS settings; what is known of their health stays in any case. Errors: TLS settings that cannot be used, with
-    /// the agency's name.
-    pub fn new(agency: &Agency, old: Option<&AgencyLive>, same_tls: bool) -> Result<AgencyLive, String> {
+    /// the agency's name. `zone`: where the gateway stands.
+    pub fn new(
+        agency: &Agency,
+        zone: Option<&Arc<str>>,
+        old: Option<&AgencyLive>,
+        same_tls: bool,
+    ) -> Result<AgencyLive, String> {
         let fault = |what: &dyn std::fmt::Display| format!("agency {}: {what}", agency.name);
         let https = agency.endpoints.iter().any(|e| e.protocol == EndpointProtocol::Https);
         let tls = match https {
@@ -126,6 +148,8 @@ impl AgencyLive {
         });
         let endpoints = endpoints.collect::<Result<_, String>>()?;
         let mut live = AgencyLive::plain(agency.name.clone(), endpoints);
+        live.near = Near::of(zone, &live.endpoints);
+        live.zone = zone.cloned();
         live.balance = agency.balance;
         live.identity = agency.identity;
         live.retry = agency.retry;
@@ -145,6 +169,8 @@ impl AgencyLive {
         AgencyLive {
             name,
             endpoints,
+            zone: None,
+            near: None,
             balance: Balance::LeastRequest,
             identity: IdentityKind::None,
             retry: Retry { attempts: 1, budget_percent: 0 },

@@ -144,6 +144,9 @@ impl Checker {
             }
             _ => {}
         }
+        if was_ill != is_ill {
+            self.agency.tell_zone();
+        }
         if round.len() > 1 {
             self.tell_addresses(&changed, &ill, round);
         }
@@ -171,6 +174,7 @@ mod tests {
     const RULES: model::Health = model::Health {
         path: String::new(),
         status: Vec::new(),
+        body: None,
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),
         healthy_after: 2,

@@ -2,7 +2,7 @@
 //!
 //! An [`AgencyLive`] is shared by all workers; each worker has its own [`pool::AgencyPools`]. What is known of an endpoint's
 //! health is in its [`Vitals`]: read by every request, written only when it changes, by the control plane (`health`,
-//! `resolve`) or by the worker whose request was one failure too many (`outlier`). [`Watch`] is what the control plane runs.
+//! `resolve`, `siblings`) or by the worker whose request was one failure too many (`outlier`). [`Watch`] is what the control plane runs.
 
 mod adaptive;
 pub mod agency;
@@ -10,8 +10,10 @@ pub mod bulkhead;
 mod check;
 mod ewma;
 pub mod health;
+mod home;
 mod latency;
 pub mod ledger;
+mod lookup;
 mod moment;
 pub mod outlier;
 pub mod pick;
@@ -19,7 +21,11 @@ pub mod pool;
 mod ramp;
 pub mod resolve;
 mod rest;
+mod seen;
+pub mod shelf;
+mod siblings;
 pub mod watch;
+pub mod zone;
 
 pub use agency::{AgencyLive, EndpointLive, Vitals};
 pub use bulkhead::{Full, Opened, Slot};

@@ -1,11 +1,12 @@
 //! Endpoints that fail requests are ejected: left out for a while, longer each time, and probed by one request before they
-//! are back (`outlier` of an agency).
+//! are back (`outlier` of an agency). Those that do worse than their siblings are found by `siblings`, and ejected here too.
 //!
 //! Workers tell how each request went ([`AgencyLive::note`]). Where all goes well that costs two relaxed reads; what is
 //! written is written on a failure. `pick` asks who is out; what a failure is, `forward` knows.
 
-use std::sync::TryLockError;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{MutexGuard, TryLockError};
 use std::time::Duration;
 
 use super::agency::{AgencyLive, EndpointLive};
@@ -21,6 +22,30 @@ pub enum Outcome {
     Unknown,
 }
 
+/// What an endpoint is ejected for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// So many in a row.
+    Failures,
+    /// More than of its siblings.
+    ErrorRate,
+    /// Its answers take longer than its siblings'.
+    Slow,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 3] = [Reason::Failures, Reason::ErrorRate, Reason::Slow];
+
+    /// The word in metrics and in `/agencies`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Failures => "failures",
+            Reason::ErrorRate => "error_rate",
+            Reason::Slow => "slow",
+        }
+    }
+}
+
 /// What requests showed of one endpoint.
 #[derive(Debug, Default)]
 pub struct Ejection {
@@ -34,8 +59,10 @@ pub struct Ejection {
     returned: AtomicU64,
     /// A request is on its way to an endpoint that is half open.
     probing: AtomicBool,
-    /// Ever.
-    total: AtomicU64,
+    /// Of the last ejection: a place in [`Reason::ALL`].
+    reason: AtomicU8,
+    /// Ever, by reason.
+    totals: [AtomicU64; Reason::ALL.len()],
 }
 
 impl Ejection {
@@ -44,8 +71,18 @@ impl Ejection {
         self.until.load(Relaxed) != 0
     }
 
-    pub fn total(&self) -> u64 {
-        self.total.load(Relaxed)
+    /// Why it is ejected; `None` when it is not.
+    pub fn why(&self) -> Option<Reason> {
+        self.is_ejected().then(|| self.reason())
+    }
+
+    /// How often it was ejected for this.
+    pub fn total(&self, reason: Reason) -> u64 {
+        self.totals[reason as usize].load(Relaxed)
+    }
+
+    fn reason(&self) -> Reason {
+        Reason::ALL.get(usize::from(self.reason.load(Relaxed))).copied().unwrap_or(Reason::Failures)
     }
 
     /// Its time is over, and nobody probes it.
@@ -87,11 +124,12 @@ impl Ejection {
         true
     }
 
-    fn eject(&self, now: u64, rules: &Outlier) -> Duration {
+    fn eject(&self, now: u64, rules: &Outlier, reason: Reason) -> Duration {
         let behaved = now.saturating_sub(self.returned.load(Relaxed)) > moment::millis(rules.max);
         let times = if behaved && !self.is_ejected() { 1 } else { self.times.load(Relaxed).saturating_add(1) };
         self.times.store(times, Relaxed);
-        self.total.fetch_add(1, Relaxed);
+        self.reason.store(reason as u8, Relaxed);
+        self.totals[reason as usize].fetch_add(1, Relaxed);
         let time = rules.base.saturating_mul(times).min(rules.max);
         self.until.store(now.saturating_add(moment::millis(time)), Relaxed);
         time
@@ -109,6 +147,7 @@ impl AgencyLive {
                 if ejection.succeed(moment::now()) {
                     endpoint.vitals.ramp.begin();
                     self.say("info", endpoint, "answers again: no longer ejected");
+                    self.tell_zone();
                 }
             }
             Outcome::Bad => self.note_failure(endpoint, rules),
@@ -122,23 +161,40 @@ impl AgencyLive {
         if failures < rules.consecutive && !ejection.is_ejected() {
             return;
         }
-        // Somebody else decides just now: the next failure is told of what came of it.
-        let _deciding = match self.ejecting.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let now = moment::now();
-        match ejection.until.load(Relaxed) {
-            // One that was sent before, or while all are tried.
-            until if until > now => {}
-            0 if self.may_eject(endpoint, rules) => {
-                let time = ejection.eject(now, rules);
-                self.say("warn", endpoint, &format!("ejected for {time:?} ({failures} failures in a row)"));
+        let until = ejection.until.load(Relaxed);
+        if until == 0 {
+            self.eject(endpoint, rules, Reason::Failures, &format_args!("{failures} failures in a row"));
+        } else if until <= moment::now()
+            && let Some(_deciding) = self.decide()
+        {
+            // The probe failed, or one of those sent while all are tried. It is the same illness: that is no news.
+            let now = moment::now();
+            if (1..=now).contains(&ejection.until.load(Relaxed)) {
+                ejection.eject(now, rules, ejection.reason());
             }
-            0 => {}
-            // It is the same illness: that is no news.
-            _ => drop(ejection.eject(now, rules)),
+        }
+    }
+
+    /// Ejects an endpoint where enough others are left. Nothing when it is ejected already.
+    pub(super) fn eject(&self, endpoint: &EndpointLive, rules: &Outlier, reason: Reason, because: &dyn Display) {
+        let ejection = &endpoint.vitals.ejection;
+        {
+            let Some(_deciding) = self.decide() else { return };
+            if ejection.is_ejected() || !self.may_eject(endpoint, rules) {
+                return;
+            }
+            let time = ejection.eject(moment::now(), rules, reason);
+            self.say("warn", endpoint, &format!("ejected for {time:?} ({because})"));
+        }
+        self.tell_zone();
+    }
+
+    /// `None`: somebody else decides just now, and the next failure is told of what came of it.
+    fn decide(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.ejecting.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 

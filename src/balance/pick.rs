@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use super::moment;
 use super::outlier::Outcome;
 use super::pool::{AgencyPools, EndpointPool};
+use super::zone::Near;
 use crate::config::model::Balance;
 
 /// With up to so many endpoints all are looked at; with more, two that are drawn: nearly as even, and the same cost
 /// whatever their number.
 const LOOK_AT_ALL: usize = 4;
-/// Draws that may hit an endpoint that is out, before the next one in line is taken.
+/// Draws that may hit an endpoint that is out, before those that are in are counted.
 const DRAWS: usize = 8;
 /// Percent. While fewer endpoints are usable, those that are ejected are tried as well: so many at once are rather a sign of
 /// a common cause, and the others would break down under the load of all.
@@ -34,6 +35,11 @@ impl Picked<'_> {
         bit(self.at)
     }
 
+    /// How long this request takes is the caller's doing: it says nothing of the endpoint.
+    pub fn leave_untimed(&mut self) {
+        self.since = None;
+    }
+
     /// Takes note of how long the agency's answer took, or (`is_late`) of one that did not come in time.
     pub fn took(&self, took: Duration, is_late: bool) {
         self.pools.entrance.ledger.took(&self.pools.agency, took, is_late);
@@ -46,14 +52,17 @@ impl Picked<'_> {
 
     /// Tells how the request went, up to the head of its answer.
     pub fn note(self, outcome: Outcome) {
-        if let Some(since) = self.since {
+        let took = self.since.map(|since| {
             let now = Instant::now();
+            let took = now - since;
             match outcome {
-                Outcome::Good => self.pool.ewma.record(now - since, now),
-                Outcome::Bad => self.pool.ewma.record_slow(now - since, now),
+                Outcome::Good => self.pool.ewma.record(took, now),
+                Outcome::Bad => self.pool.ewma.record_slow(took, now),
                 Outcome::Unknown => {}
             }
-        }
+            took
+        });
+        self.pool.seen.count(outcome, took);
         self.pools.agency.note(&self.pool.live, outcome);
     }
 }
@@ -68,11 +77,11 @@ impl Drop for Picked<'_> {
 
 /// How the endpoints are at one moment.
 #[derive(Default)]
-struct Survey {
+pub(super) struct Survey {
     /// Fewer are usable than half: ejections do not count.
-    panic: bool,
+    pub(super) panic: bool,
     /// One that is ejected, and due for a probe.
-    due: Option<usize>,
+    pub(super) due: Option<usize>,
     /// In slow start, and not their turn this time: a bit each.
     held_back: u64,
     /// They asked to be left alone while others can answer: a bit each.
@@ -91,10 +100,8 @@ impl AgencyPools {
         let awake = |at: usize| open(at) && survey.resting & bit(at) == 0;
         let some_awake = survey.resting != 0 && (0..self.endpoints.len()).any(awake);
         let open = |at: usize| if some_awake { awake(at) } else { open(at) };
-        if self.agency.balance == Balance::HashSubject
-            && let Some(subject) = subject
-        {
-            return self.at_home(subject, &survey, &open);
+        if let (Balance::HashSubject { max_load }, Some(subject)) = (self.agency.balance, subject) {
+            return self.at_home(subject, max_load, &survey, &open);
         }
         // What is tried again goes to an endpoint that is known to be well.
         if let Some(due) = survey.due.filter(|_| tried == 0)
@@ -102,15 +109,39 @@ impl AgencyPools {
         {
             return Some(self.picked(due, true));
         }
-        let at = match survey.held_back {
-            0 => self.choose(&open),
-            held => self.choose(&|at| open(at) && held & bit(at) == 0).or_else(|| self.choose(&open)),
+        let at = match &self.agency.near {
+            None => self.choose_warm(&survey, &open),
+            Some(near) => {
+                let stays = self.stays(near, &survey);
+                let here = |at: usize| near.has(at) == stays && open(at);
+                self.choose_warm(&survey, &here).or_else(|| self.choose_warm(&survey, &open))
+            }
         };
         at.map(|at| self.picked(at, false))
     }
 
-    fn picked(&self, at: usize, is_probe: bool) -> Picked<'_> {
-        let since = (self.agency.balance == Balance::PeakEwma).then(Instant::now);
+    /// Whether this request stays in the gateway's zone.
+    fn stays(&self, near: &Near, survey: &Survey) -> bool {
+        let share = near.share(&self.agency.endpoints, |at| {
+            (survey.held_back | survey.resting) & bit(at) == 0 && self.is_open(at, survey)
+        });
+        share >= 1.0 || self.draw() < share
+    }
+
+    /// Those in slow start only when it is their turn, or there is no other.
+    fn choose_warm(&self, survey: &Survey, open: &dyn Fn(usize) -> bool) -> Option<usize> {
+        match survey.held_back {
+            0 => self.choose(open),
+            held => self.choose(&|at| held & bit(at) == 0 && open(at)).or_else(|| self.choose(open)),
+        }
+    }
+
+    pub(super) fn picked(&self, at: usize, is_probe: bool) -> Picked<'_> {
+        if self.agency.near.as_ref().is_some_and(|near| !near.has(at)) && !is_probe {
+            let spilled = &self.endpoints[at].spilled;
+            spilled.set(spilled.get() + 1);
+        }
+        let since = self.is_timed.then(Instant::now);
         Picked { pool: &self.endpoints[at], pools: self, at, is_probe, since }
     }
 
@@ -159,7 +190,7 @@ impl AgencyPools {
     fn choose(&self, open: &dyn Fn(usize) -> bool) -> Option<usize> {
         let scan = self.endpoints.len() <= LOOK_AT_ALL;
         match self.agency.balance {
-            Balance::RoundRobin | Balance::HashSubject => self.by_turn(open),
+            Balance::RoundRobin | Balance::HashSubject { .. } => self.by_turn(open),
             Balance::LeastRequest if scan => self.least(open, &|at| self.load(at)),
             Balance::LeastRequest => self.two_choices(open, &|at| self.load(at)),
             Balance::PeakEwma => {
@@ -176,31 +207,37 @@ impl AgencyPools {
         f64::from(pool.in_flight() + 1) / weight(pool) as f64
     }
 
-    /// Smooth weighted turns: over a cycle of all weights each endpoint comes as often as it weighs.
+    /// Weighted turns: over a cycle of the weights of all that are open, each comes as often as it weighs.
     fn by_turn(&self, open: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let count = self.endpoints.len();
-        let cycle: usize = self.endpoints.iter().map(weight).sum();
-        let mut turn = next(&self.turn) % cycle.max(1);
-        let at = (0..count).find(|at| {
-            let weight = weight(&self.endpoints[*at]);
-            let here = turn < weight;
-            turn = turn.wrapping_sub(weight);
-            here
-        });
-        self.next_open(at.unwrap_or(0), open)
+        let cycle = self.open_weight(open);
+        let turn = next(&self.turn);
+        if cycle == 0 { None } else { self.at_weight(turn % cycle, open) }
     }
 
-    fn next_open(&self, start: usize, open: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let count = self.endpoints.len();
-        (0..count).map(|step| (start + step) % count).find(|at| open(*at))
+    fn open_weight(&self, open: &dyn Fn(usize) -> bool) -> usize {
+        (0..self.endpoints.len()).filter(|at| open(*at)).map(|at| weight(&self.endpoints[at])).sum()
+    }
+
+    /// Where `point` falls when the weights of those that are open are laid end to end.
+    fn at_weight(&self, mut point: usize, open: &dyn Fn(usize) -> bool) -> Option<usize> {
+        let mut last = None;
+        for at in (0..self.endpoints.len()).filter(|at| open(*at)) {
+            let weight = weight(&self.endpoints[at]);
+            if point < weight {
+                return Some(at);
+            }
+            point -= weight;
+            last = Some(at);
+        }
+        // Another worker has taken one out meanwhile.
+        last
     }
 
     /// The least of all; ties go round, so that an idle agency is not served by one endpoint.
     fn least(&self, open: &dyn Fn(usize) -> bool, cost: &dyn Fn(usize) -> f64) -> Option<usize> {
-        let count = self.endpoints.len();
-        let start = next(&self.turn) % count.max(1);
-        let all = (0..count).map(|step| (start + step) % count).filter(|at| open(*at));
-        all.min_by(|a, b| cost(*a).total_cmp(&cost(*b)))
+        let all = || (0..self.endpoints.len()).filter(|at| open(*at));
+        let start = next(&self.turn) % all().count().max(1);
+        all().skip(start).chain(all().take(start)).min_by(|a, b| cost(*a).total_cmp(&cost(*b)))
     }
 
     /// The better of two that are drawn by weight.
@@ -214,15 +251,17 @@ impl AgencyPools {
 
     fn drawn(&self, open: &dyn Fn(usize) -> bool) -> Option<usize> {
         let all = f64::from(self.weights.last().copied().unwrap_or(0));
-        let mut at = 0;
         for _ in 0..DRAWS {
             let point = (self.draw() * all) as u32;
-            at = self.weights.partition_point(|upto| *upto <= point).min(self.endpoints.len().saturating_sub(1));
+            let at = self.weights.partition_point(|upto| *upto <= point).min(self.endpoints.len().saturating_sub(1));
             if open(at) {
                 return Some(at);
             }
         }
-        self.next_open(at, open)
+        match self.open_weight(open) {
+            0 => None,
+            all => self.at_weight((self.draw() * all as f64) as usize, open),
+        }
     }
 
     /// 0 to 1, by xorshift64*: good enough to spread load, and two nanoseconds.
@@ -234,24 +273,6 @@ impl AgencyPools {
         self.dice.set(dice);
         (dice.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
     }
-
-    /// Where a caller belongs. Only those who belong to an ejected endpoint probe it: the others stay where they are.
-    fn at_home(&self, subject: u64, survey: &Survey, open: &dyn Fn(usize) -> bool) -> Option<Picked<'_>> {
-        let home = |open: &dyn Fn(usize) -> bool| {
-            let scored = (0..self.endpoints.len()).filter(|at| open(*at));
-            scored.max_by(|a, b| {
-                let score = |at: usize| rendezvous(subject, &self.endpoints[at]);
-                score(*a).total_cmp(&score(*b))
-            })
-        };
-        if let Some(due) = survey.due.filter(|_| !survey.panic)
-            && home(&|at| at == due || open(at)) == Some(due)
-            && self.endpoints[due].live.vitals.ejection.begin_probe()
-        {
-            return Some(self.picked(due, true));
-        }
-        home(open).map(|at| self.picked(at, false))
-    }
 }
 
 /// Endpoints after the 64th have none: they may be tried twice.
@@ -259,7 +280,7 @@ pub(super) fn bit(at: usize) -> u64 {
     if at < 64 { 1 << at } else { 0 }
 }
 
-fn weight(pool: &Rc<EndpointPool>) -> usize {
+pub(super) fn weight(pool: &EndpointPool) -> usize {
     pool.live.endpoint.weight.max(1) as usize
 }
 
@@ -267,21 +288,6 @@ fn next(turn: &Cell<usize>) -> usize {
     let now = turn.get();
     turn.set(now.wrapping_add(1));
     now
-}
-
-/// Weighted rendezvous hashing: a caller stays at its endpoint, and when one goes only its own callers move. The hash is of
-/// the endpoint's address, so that workers and nodes agree.
-fn rendezvous(subject: u64, pool: &EndpointPool) -> f64 {
-    let mut mixed = subject ^ 0x9e37_79b9_7f4a_7c15;
-    for byte in pool.live.endpoint.url.bytes() {
-        mixed = (mixed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    // The finaliser of splitmix64: the low bits of FNV alone are poor.
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    let unit = ((mixed >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    -f64::from(pool.live.endpoint.weight.max(1)) / unit.ln()
 }
 
 #[cfg(test)]

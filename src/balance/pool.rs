@@ -12,14 +12,19 @@ use super::bulkhead::{Entrance, Slot};
 use super::ewma::Ewma;
 use super::ledger::{Ledger, LedgerReport};
 use super::moment;
+use super::seen::Seen;
+use super::siblings::Judge;
+use crate::config::model::Balance;
 use crate::http1::client::{Home, Upstream};
 use crate::http2;
 use crate::message::Guard;
 
 /// Idle connections kept per endpoint and worker; more are closed as they come home.
-const IDLE_CONNECTIONS: usize = 256;
+pub(super) const IDLE_CONNECTIONS: usize = 256;
 /// Shorter than what servers usually keep (60 s and more): closing first avoids the race for the last request (SM-12).
-const IDLE_TIME: Duration = Duration::from_secs(30);
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(30);
+/// What is idle for so long is offered to other workers: less, and a busy worker would have to look for its own connections.
+const SHARE_AFTER: Duration = Duration::from_secs(1);
 
 /// An address that did not take a connection is tried last for so long.
 const SHUN_TIME: Duration = Duration::from_secs(10);
@@ -44,6 +49,9 @@ pub struct EndpointPool {
     turn: Cell<usize>,
     shunned: RefCell<Vec<(SocketAddr, Instant)>>,
     pub(super) ewma: Ewma,
+    pub(super) seen: Arc<Seen>,
+    /// Requests that came from another zone, where endpoints were out.
+    pub(super) spilled: Cell<u64>,
     pub opened: Cell<u64>,
     pub reused: Cell<u64>,
     pub failed: Cell<u64>,
@@ -54,6 +62,8 @@ pub struct AgencyPools {
     pub agency: Arc<AgencyLive>,
     pub endpoints: Vec<Rc<EndpointPool>>,
     pub entrance: Rc<Entrance>,
+    /// How long answers take is of interest: `balance` goes by it, or endpoints are compared.
+    pub(super) is_timed: bool,
     pub(super) turn: Cell<usize>,
     /// The weights summed up to each endpoint, for draws by weight.
     pub(super) weights: Vec<u32>,
@@ -87,6 +97,7 @@ impl Pools {
             agency: agency.clone(),
             endpoints: endpoints.collect(),
             entrance: Rc::new(Entrance { agency: agency.clone(), ledger }),
+            is_timed: agency.balance == Balance::PeakEwma || Judge::compares_times(agency),
             turn: Cell::new(0),
             weights: sum.collect(),
             dice: Cell::new(crate::chance::bits() as u64 | 1),
@@ -99,6 +110,7 @@ impl Pools {
         self.endpoints.borrow_mut().retain(|_, pool| {
             pool.leave_lost_addresses();
             pool.idle.borrow_mut().retain(|connection| now - connection.idle_since < IDLE_TIME);
+            pool.share(now);
             Rc::strong_count(pool) > 1
         });
         self.ledgers.borrow_mut().retain(|_, ledger| Rc::strong_count(ledger) > 1);
@@ -123,15 +135,32 @@ pub struct EndpointReport {
     pub opened: u64,
     pub reused: u64,
     pub failed: u64,
+    pub spilled: u64,
+}
+
+impl EndpointReport {
+    /// Adds what another worker counted.
+    pub fn add(&mut self, other: &EndpointReport) {
+        self.uid = other.uid;
+        self.in_flight += other.in_flight;
+        self.idle += other.idle;
+        self.opened += other.opened;
+        self.reused += other.reused;
+        self.failed += other.failed;
+        self.spilled += other.spilled;
+    }
 }
 
 impl EndpointPool {
     fn new(live: Arc<EndpointLive>) -> EndpointPool {
+        live.shelf.join();
         EndpointPool {
             generation: Cell::new(live.vitals.addresses.generation()),
             turn: Cell::new(0),
             shunned: RefCell::default(),
             ewma: Ewma::default(),
+            seen: live.vitals.seen.join(),
+            spilled: Cell::new(0),
             live,
             idle: RefCell::default(),
             h2: RefCell::default(),
@@ -161,13 +190,29 @@ impl EndpointPool {
     /// The idle connection used last, if it is still good: the youngest is the least likely to be closed meanwhile.
     pub fn take_idle(&self) -> Option<Box<Upstream>> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(mut connection) = idle.pop() {
+        let own = loop {
+            let Some(mut connection) = idle.pop() else { break None };
             if !connection.is_stale() {
-                self.reused.set(self.reused.get() + 1);
-                return Some(connection);
+                break Some(connection);
+            }
+        };
+        let found = own.or_else(|| self.live.shelf.take(self.generation.get()).map(Box::new))?;
+        self.reused.set(self.reused.get() + 1);
+        Some(found)
+    }
+
+    /// Offers what lies idle here to other workers.
+    fn share(&self, now: tokio::time::Instant) {
+        let (shelf, generation) = (&self.live.shelf, self.generation.get());
+        shelf.tidy(generation, now);
+        if shelf.is_shared() {
+            let mut idle = self.idle.borrow_mut();
+            let lies = |connection: &mut Box<Upstream>| now - connection.idle_since >= SHARE_AFTER;
+            let lying: Vec<_> = idle.extract_if(.., lies).filter_map(|connection| connection.park()).collect();
+            if !lying.is_empty() {
+                shelf.put(lying.into_iter(), generation);
             }
         }
-        None
     }
 
     /// The HTTP/2 connection, while it lives.
@@ -219,6 +264,7 @@ impl EndpointPool {
             opened: self.opened.get(),
             reused: self.reused.get(),
             failed: self.failed.get(),
+            spilled: self.spilled.get(),
         }
     }
 }
@@ -231,14 +277,14 @@ impl AgencyPools {
         shy.fold(0, |bits, (at, _)| bits | super::pick::bit(at))
     }
 
-    /// Closes one of this worker's idle connections, so that another may be opened. False when there is none.
+    /// Closes one of this worker's idle connections, or one that no worker has for itself, so that another may be opened. False when there is none.
     pub fn close_one(&self) -> bool {
         self.endpoints.iter().any(|pool| {
             let mut idle = pool.idle.borrow_mut();
             let any = !idle.is_empty();
             // The one that was idle for longest.
             idle.drain(..usize::from(any));
-            any
+            any || pool.live.shelf.close_one()
         })
     }
 }
@@ -256,6 +302,12 @@ impl Lease {
     /// Keeps `connection` counted as long as this lease lives.
     pub fn hold(&mut self, connection: Option<Guard>) {
         self.connection = connection;
+    }
+}
+
+impl Drop for EndpointPool {
+    fn drop(&mut self) {
+        self.live.shelf.leave();
     }
 }
 

@@ -9,14 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::agency::{AgencyLive, EndpointLive};
+use super::lookup::{Found, INTERVAL, Lookup};
 
-/// The system's resolver tells no TTL. Operators who move a service keep the old address for a minute or more.
-const INTERVAL: Duration = Duration::from_secs(30);
 /// After a failure; doubled up to [`INTERVAL`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Of one name. Each is asked by health checks, and tried by requests while others refuse.
@@ -135,26 +133,33 @@ impl Addresses {
 
 /// Keeps the addresses of one name up to date.
 pub(super) struct Resolver {
-    pub agency: Arc<AgencyLive>,
-    pub endpoint: Arc<EndpointLive>,
+    agency: Arc<AgencyLive>,
+    endpoint: Arc<EndpointLive>,
+    lookup: Lookup,
 }
 
 impl Resolver {
+    pub fn new(agency: Arc<AgencyLive>, endpoint: Arc<EndpointLive>) -> Resolver {
+        Resolver { agency, endpoint, lookup: Lookup::default() }
+    }
+
     /// Until the task is aborted. Ends at once where there is no name.
     pub async fn run(self) {
         let addresses = &self.endpoint.vitals.addresses;
         let Some((host, port)) = addresses.name() else { return };
         let mut retry = FIRST_RETRY;
         loop {
-            let found: Option<Vec<SocketAddr>> = match lookup_host((&**host, *port)).await {
-                Ok(found) => Some(found.collect()).filter(|found: &Vec<_>| !found.is_empty()),
-                Err(_) => None,
-            };
+            let found = self.lookup.ask(host, *port).await;
             let has_failed = found.is_none();
-            addresses.learn(found);
-            self.tell(has_failed, addresses.is_failing.swap(has_failed, Ordering::Relaxed));
+            let wait = match &found {
+                // A name server that gives what is left of a TTL has a new one then.
+                Some(Found { keep, .. }) => jittered(*keep, 1.0, 1.1),
+                None => jittered(retry, 0.5, 1.0),
+            };
             retry = if has_failed { (retry * 2).min(INTERVAL) } else { FIRST_RETRY };
-            sleep(if has_failed { jittered(retry / 2, 0.5, 1.0) } else { jittered(INTERVAL, 0.9, 1.1) }).await;
+            addresses.learn(found.map(|found| found.addresses));
+            self.tell(has_failed, addresses.is_failing.swap(has_failed, Ordering::Relaxed));
+            sleep(wait).await;
         }
     }
 
@@ -181,7 +186,10 @@ pub(super) fn jittered(wait: Duration, least: f64, most: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::agency::Vitals;
+    use super::super::lookup::tests::Server;
     use super::*;
+    use crate::config::model::{Endpoint, EndpointProtocol};
 
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, last], 80))
@@ -209,6 +217,39 @@ mod tests {
         assert_eq!(usable(&name).await, [address(1), address(2)]);
         name.learn(None);
         assert_eq!(usable(&name).await, [address(1), address(2)]);
+    }
+
+    /// Against a name server on loopback, whose answers may be kept for a second.
+    #[tokio::test]
+    async fn a_name_is_looked_up_again_when_its_ttl_is_over() {
+        let server = Server::start(&[[127, 0, 0, 1]], 1).await;
+        let endpoint = Endpoint {
+            url: "http://agency.example:80".into(),
+            protocol: EndpointProtocol::Http,
+            host: "agency.example".into(),
+            port: 80,
+            weight: 1,
+            zone: None,
+        };
+        let vitals = Arc::new(Vitals::of(&endpoint));
+        let endpoint = Arc::new(EndpointLive::new(endpoint, None, vitals.clone()));
+        let agency = Arc::new(AgencyLive::plain("a".into(), vec![endpoint.clone()]));
+        let resolver = Resolver { agency, endpoint, lookup: server.lookup.clone() };
+        let task = tokio::spawn(resolver.run());
+        let is = |last: u8| vec![SocketAddr::from(([127, 0, 0, last], 80))];
+        assert_eq!(usable(&vitals.addresses).await, is(1));
+
+        server.says(&[[127, 0, 0, 2]], 1);
+        let mut current = vitals.addresses.current.subscribe();
+        current.wait_for(|current| *current.usable == *is(2)).await.unwrap();
+        assert_eq!(vitals.addresses.generation(), 1);
+
+        server.fails();
+        server.asked_again(2).await;
+        assert_eq!(usable(&vitals.addresses).await, is(2), "the last good set is kept");
+        server.says(&[[127, 0, 0, 3]], 3600);
+        current.wait_for(|current| *current.usable == *is(3)).await.unwrap();
+        task.abort();
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
 //! What the control plane does for the agencies in force: a task for each endpoint with health checks, one for each name,
-//! and one that writes their changes to the log.
+//! one for each agency whose endpoints are compared, and one that writes their changes to the log.
 //!
 //! `live` says which agencies are in force. A config that is refused later starts nothing here; an agency that is gone, or
 //! has changed, is not watched in its old shape any more, however long requests of an older snapshot take.
@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::agency::AgencyLive;
 use super::health::Checker;
 use super::resolve::Resolver;
+use super::siblings::Judge;
 
 /// Lines that wait to be written: more than a whole country's agencies change at once. What is over it is lost.
 const LINES: usize = 4096;
@@ -77,10 +78,13 @@ impl Watch {
     fn begin(&self, agency: &Arc<AgencyLive>) -> Watched {
         let _ = agency.journal.set(self.journal.clone());
         let mut tasks = Vec::new();
+        if let Some(judge) = Judge::of(agency) {
+            tasks.push(self.control.spawn(judge.run()).abort_handle());
+        }
         for endpoint in &agency.endpoints {
             let vitals = &endpoint.vitals;
             if vitals.addresses.name().is_some() {
-                let resolver = Resolver { agency: agency.clone(), endpoint: endpoint.clone() };
+                let resolver = Resolver::new(agency.clone(), endpoint.clone());
                 tasks.push(self.control.spawn(resolver.run()).abort_handle());
             }
             match &agency.health {
@@ -99,6 +103,7 @@ impl Watch {
                 agency.say("info", endpoint, "nothing is ejected any more: no longer ejected");
             }
         }
+        agency.tell_zone();
         Watched { agency: agency.clone(), tasks }
     }
 }

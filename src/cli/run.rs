@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,14 +11,16 @@ use tokio::sync::oneshot;
 use super::check;
 use crate::app::notify::Notify;
 use crate::app::upgrade::{self, Program, TakenOver};
-use crate::app::{self, Running};
+use crate::app::{self, Overrides, Running};
 use crate::clock::Clock;
-use crate::config::units;
+use crate::config::{self, units};
 use crate::listen::handoff::{Inherited, Predecessor};
 use crate::live;
 
 /// Overrides `workers:` of the file.
 const WORKERS: &str = "DARVAZEH_WORKERS";
+/// Overrides `zone:` of the file, so that gateways in several zones can have one file.
+const ZONE: &str = "DARVAZEH_ZONE";
 /// How long a new program may take until it accepts; beyond, it is killed.
 const UPGRADE_LIMIT: &str = "DARVAZEH_UPGRADE_LIMIT";
 
@@ -61,8 +64,8 @@ fn start(file: &Path) -> Result<Started, NotStarted> {
         NotStarted::Faults
     })?;
     check::print(&loaded.warnings, &mut std::io::stderr());
-    let (workers, limit) = (workers()?, upgrade_limit()?);
-    let mut running = app::start_on(inherited, loaded, workers, notify.clone()).map_err(|error| text(&error))?;
+    let (overrides, limit) = (Overrides { workers: workers()?, zone: zone()? }, upgrade_limit()?);
+    let mut running = app::start_on(inherited, loaded, overrides, notify.clone()).map_err(|error| text(&error))?;
     let taken_over = running.upgradable(program, limit);
     // Before the line that says "ready": whoever reads it may send a signal at once.
     let signals = running.runtime().block_on(async { Signals::new() });
@@ -101,6 +104,14 @@ fn workers() -> Result<Option<usize>, String> {
             Ok(count @ 1..=1024) => Ok(Some(count)),
             _ => Err(format!("{WORKERS} must be a number from 1 to 1024")),
         },
+    }
+}
+
+fn zone() -> Result<Option<Arc<str>>, String> {
+    match std::env::var(ZONE) {
+        Err(_) => Ok(None),
+        Ok(name) if config::is_name(&name) => Ok(Some(name.into())),
+        Ok(_) => Err(format!("{ZONE} must be a name: 1 to 100 letters, digits, `.`, `_` and `-`")),
     }
 }
 

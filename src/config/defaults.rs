@@ -65,7 +65,20 @@ pub const OUTLIER: Outlier = Outlier {
     max: Duration::from_secs(5 * 60),
     // The other half has to carry everything; with less, the cure would be worse than the illness.
     max_share: 50,
+    // Soon enough that callers do not despair; long enough to tell a bad endpoint from a bad moment.
+    interval: Duration::from_secs(10),
+    // The median of fewer is chance. A busy endpoint has as many in a second; one that has not is seen to by `consecutive`.
+    requests: 30,
+    // What all share, such as a database that is away, is under it; every fifth request lost is worth a third endpoint.
+    error_rate: Some(20),
+    // Hardware that differs is within it; an endpoint that swaps, or has lost its cache, is far beyond.
+    slow: Some(4),
 };
+/// Answers this much slower than the siblings' do no harm, whatever the factor: of a millisecond, four times is noise.
+pub const SLOW_LEAST: Duration = Duration::from_millis(100);
+
+/// Mirrokni, Thorup and Zadimoghaddam, "Consistent hashing with bounded loads": with 1.25, hardly anybody moves.
+pub const HASH_MAX_LOAD: u32 = 125;
 
 pub const ASSERTION_ISSUER: &str = "darvazeh";
 /// The contract's bound: an assertion is for one request, not for keeping.

@@ -23,6 +23,7 @@ mod source;
 pub mod units;
 pub mod written;
 
+pub use check::is_name;
 pub use fault::{Fault, Severity};
 pub use load::{Judge, KeptFile, LastGood, Loaded, load, load_anew, load_with};
 pub use model::Config;

@@ -38,6 +38,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// `None`: one per core.
     pub workers: Option<usize>,
+    /// Where the gateway stands; the environment may say otherwise.
+    pub zone: Option<Arc<str>>,
     /// Absolute. Holds the last good keys, the assertion key and the pairwise key.
     pub state_dir: PathBuf,
     pub drain: Duration,
@@ -320,6 +322,8 @@ pub struct Endpoint {
     pub host: Arc<str>,
     pub port: u16,
     pub weight: u32,
+    /// Where it stands; compared with the gateway's own.
+    pub zone: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,6 +361,8 @@ pub struct Health {
     pub path: String,
     /// The statuses of a good answer; empty: 200 to 399.
     pub status: Vec<u16>,
+    /// What the body of a good answer contains.
+    pub body: Option<Arc<str>>,
     pub interval: Duration,
     pub timeout: Duration,
     pub healthy_after: u32,
@@ -374,6 +380,14 @@ pub struct Outlier {
     pub max: Duration,
     /// Percent of the agency's endpoints that may be out when one is ejected, itself included.
     pub max_share: u32,
+    /// How often endpoints are compared with their siblings.
+    pub interval: Duration,
+    /// Fewer of an endpoint in an interval tell nothing.
+    pub requests: u32,
+    /// Ejected when more percent of its requests fail than of its siblings', by so many points. `None`: not for that.
+    pub error_rate: Option<u32>,
+    /// Ejected when its answers take so many times as long as its siblings'. `None`: not for that.
+    pub slow: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -381,7 +395,10 @@ pub enum Balance {
     LeastRequest,
     PeakEwma,
     RoundRobin,
-    HashSubject,
+    HashSubject {
+        /// Percent of the mean in flight that an endpoint is given before callers go on to their next one. `None`: no bound.
+        max_load: Option<u32>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

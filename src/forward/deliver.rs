@@ -69,7 +69,7 @@ async fn tries(
         let place = if is_retry { place_for_retry(pools, kept.tried, deadline, Spent::NoBudget) } else { slot.take() };
         let Some(place) = place else { break };
         let shy = if is_retry { pools.shy_of_retries() } else { 0 };
-        let Some(picked) = pools.pick(prepared.subject, kept.tried | shy) else {
+        let Some(mut picked) = pools.pick(prepared.subject, kept.tried | shy) else {
             if is_retry {
                 ledger.refund();
             }
@@ -79,6 +79,9 @@ async fn tries(
             prepared.limits.tell(&mut prepared.outgoing.headers, begun.elapsed());
         }
         kept.tried |= picked.bit();
+        if !kept.is_at_hand() {
+            picked.leave_untimed();
+        }
         let attempt = Attempt::new(pools, prepared, &interim, deadline.left());
         let ended = once(attempt, picked, place, deadline, &mut kept).await;
         if is_retry {
@@ -101,6 +104,13 @@ pub(super) struct Kept {
     pub replayed: bool,
     /// A bit for each endpoint.
     pub tried: u64,
+}
+
+impl Kept {
+    /// The request is here whole: its caller keeps no endpoint waiting.
+    fn is_at_hand(&self) -> bool {
+        matches!(self.body, Some(Body::Empty | Body::Full(_)))
+    }
 }
 
 /// One try, or two at once where the agency is hedged and the first is slow.

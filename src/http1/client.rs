@@ -8,6 +8,7 @@ mod answer;
 mod upload;
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const ANSWER_LIMITS: HeadLimits = HeadLimits { block: 64 * 1024, count: 200, uri
 /// More 1xx answers than this before the final one is a fault of the agency.
 const INTERIM_ANSWERS: u32 = 32;
 
+/// Long enough not to ring before an exchange sets the limit that counts.
+const UNSET: Duration = Duration::from_secs(3600);
+
 /// A connection to an endpoint.
 pub struct Upstream {
     wire: Wire,
@@ -38,6 +42,15 @@ pub struct Upstream {
     /// When it became idle.
     pub idle_since: tokio::time::Instant,
     /// Counted as open until this is dropped.
+    counted: Option<Guard>,
+}
+
+/// An idle connection on its way from one worker to another.
+#[derive(Debug)]
+pub struct Parked {
+    io: Transport,
+    used: u64,
+    pub idle_since: tokio::time::Instant,
     counted: Option<Guard>,
 }
 
@@ -109,6 +122,21 @@ impl Upstream {
     /// The bare connection, and what must live as long.
     pub fn into_wire(self) -> (Wire, Option<Guard>) {
         (self.wire, self.counted)
+    }
+
+    /// Makes an idle connection ready for another worker. `None` when it cannot carry another request.
+    pub fn park(mut self) -> Option<Parked> {
+        let is_idle = !self.is_stale() && self.wire.unread.is_empty();
+        let Upstream { wire, used, idle_since, counted, .. } = self;
+        is_idle.then_some(Parked { io: wire.io, used, idle_since, counted })
+    }
+
+    /// Takes over what another worker parked. Errors: it was closed, or spoke, while it lay; or it cannot be moved.
+    pub fn take_over(parked: Parked) -> io::Result<Upstream> {
+        let Parked { mut io, used, idle_since, counted } = parked;
+        io.move_here()?;
+        // The timer is the other worker's: a new one, which each exchange sets.
+        Ok(Upstream { wire: Wire::new(io), dog: Watchdog::new(UNSET), used, idle_since, counted })
     }
 
     /// True when an idle connection was closed, or spoke out of turn, while nobody looked. No system call when quiet.

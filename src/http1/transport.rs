@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -36,6 +37,29 @@ impl Transport {
             Transport::ServerTls(io) => io.get_ref().0,
             Transport::ClientTls(io) => io.get_ref().0,
         }
+    }
+
+    fn tcp_mut(&mut self) -> &mut TcpStream {
+        match self {
+            Transport::Tcp(io) => io,
+            Transport::ServerTls(io) => io.get_mut().0,
+            Transport::ClientTls(io) => io.get_mut().0,
+        }
+    }
+
+    /// Moves a quiet socket from the runtime it was opened on to the one this is called on: the same socket by another
+    /// descriptor, so that the old registration ends by itself. What TLS knows goes along. Errors: it is not quiet, closed
+    /// included; or there are no more descriptors.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        let tcp = self.tcp_mut();
+        let socket = std::net::TcpStream::from(tcp.as_fd().try_clone_to_owned()?);
+        match socket.peek(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        *tcp = TcpStream::from_std(socket)?;
+        Ok(())
     }
 
     /// Dropping the socket then sends RST instead of FIN.

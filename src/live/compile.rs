@@ -26,6 +26,8 @@ pub struct Surroundings {
     pub control: Handle,
     pub clock: Clock,
     pub names: Arc<Names>,
+    /// Where the gateway stands, whatever the file says.
+    pub zone: Option<Arc<str>>,
 }
 
 /// Makes `config` ready to serve. What `previous` has and the config leaves alone is carried over: keys, connections,
@@ -37,7 +39,8 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let models: Vec<Arc<model::Issuer>> = std::mem::take(&mut config.issuers).into_iter().map(Arc::new).collect();
     let issuers = models.iter().map(|model| issuer(model, &config, previous, around));
     let issuers = issuers.collect::<Result<Vec<_>, String>>()?;
-    let agencies = config.agencies.iter().map(|model| agency(model, previous));
+    let zone = around.zone.clone().or_else(|| config.zone.clone());
+    let agencies = config.agencies.iter().map(|model| agency(model, zone.as_ref(), previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, previous, &around.names);
     let sessions = sessions(&config, previous, around)?;
@@ -51,7 +54,7 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let signer = Signer::ephemeral(&config.assertion).map(Arc::new)?;
     let models = std::mem::take(&mut config.issuers).into_iter().map(Arc::new);
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
-    let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
+    let agencies = config.agencies.iter().map(|model| agency(model, None, None)).collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, None, &Names::default());
     let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
     Ok(assemble(config, signer, sessions, issuers, agencies, routes, clock.now()))
@@ -126,15 +129,19 @@ fn issuer(
     }
 }
 
-fn agency(model: &model::Agency, previous: Option<&Snapshot>) -> Result<Arc<AgencyLive>, String> {
+fn agency(
+    model: &model::Agency,
+    zone: Option<&Arc<str>>,
+    previous: Option<&Snapshot>,
+) -> Result<Arc<AgencyLive>, String> {
     let at = previous.and_then(|old| {
         let at = old.config.agencies.iter().position(|agency| agency.name == model.name)?;
         Some((&old.config.agencies[at], &old.agencies[at]))
     });
     match at {
-        Some((old, live)) if old == model => Ok(live.clone()),
-        Some((old, live)) => AgencyLive::new(model, Some(live), old.tls == model.tls).map(Arc::new),
-        None => AgencyLive::new(model, None, false).map(Arc::new),
+        Some((old, live)) if old == model && live.zone.as_ref() == zone => Ok(live.clone()),
+        Some((old, live)) => AgencyLive::new(model, zone, Some(live), old.tls == model.tls).map(Arc::new),
+        None => AgencyLive::new(model, zone, None, false).map(Arc::new),
     }
 }
 

@@ -42,6 +42,18 @@ async fn an_endpoint_is_left_out_while_it_is_ill_and_comes_back() {
     assert_eq!(said(&gateway, &[&well.url()]), 0, "nothing is said of what does not change");
 }
 
+/// A page that says "maintenance" with status 200 is no good answer.
+#[tokio::test]
+async fn the_body_counts_where_a_text_is_given() {
+    let (ill, well) = (Moody::well().await, Agency::start(|_| crate::support::agency::ok("status: up")).await);
+    let health = "health: { path: /healthz, body: 'status: up', interval: 20ms, unhealthy_after: 3 }";
+    let well = format!("http://{}", well.address);
+    let gateway = over(&[&ill.url(), &well], health).start().await;
+    said_once(&gateway, &["warn", &ill.url(), "unhealthy (its answer lacks the text)"]).await;
+    assert_eq!(endpoint(&gateway, 1).await["healthy"], true);
+    assert_eq!(said(&gateway, &[&well]), 0);
+}
+
 /// A check that fails now and then changes nothing.
 #[tokio::test]
 async fn it_takes_some_bad_answers_in_a_row() {

@@ -11,3 +11,6 @@ mod ejection;
 mod moody;
 mod names;
 mod reload;
+mod reuse;
+mod siblings;
+mod zones;

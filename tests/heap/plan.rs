@@ -46,7 +46,7 @@ fn a_route_weighs_less_than_a_kibibyte() {
     let file = dir.path().join("routes.yaml");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let names = Arc::new(Names::default());
-    let around = Surroundings { control: runtime.handle().clone(), clock: Clock::system(), names };
+    let around = Surroundings { control: runtime.handle().clone(), clock: Clock::system(), names, zone: None };
     std::fs::write(&file, config(5)).unwrap();
     let first = compiled(&file, None, &around);
     std::fs::write(&file, config(ROUTES)).unwrap();

@@ -108,10 +108,16 @@ impl Gateway {
 
     /// Starts, or says with what status and words it ended.
     pub async fn try_start_in(dir: Arc<TempDir>) -> Result<Gateway, Failed> {
+        Gateway::try_start_with(dir, &[]).await
+    }
+
+    /// With these variables in its environment.
+    pub async fn try_start_with(dir: Arc<TempDir>, env: &[(&str, &str)]) -> Result<Gateway, Failed> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_darvazeh"))
             .args(["run", "--config"])
             .arg(dir.path().join("routes.yaml"))
             .env("DARVAZEH_WORKERS", "2")
+            .envs(env.iter().copied())
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

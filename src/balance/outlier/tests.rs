@@ -9,7 +9,7 @@ use crate::config::model::{Balance, Endpoint, EndpointProtocol};
 fn pools(balance: Balance, count: usize, rules: Outlier) -> AgencyPools {
     let endpoint = |i| {
         let (url, host) = (format!("http://10.0.0.{i}:80").into(), format!("10.0.0.{i}").into());
-        let endpoint = Endpoint { url, protocol: EndpointProtocol::Http, host, port: 80, weight: 1 };
+        let endpoint = Endpoint { url, protocol: EndpointProtocol::Http, host, port: 80, weight: 1, zone: None };
         let vitals = Arc::new(Vitals::of(&endpoint));
         Arc::new(EndpointLive::new(endpoint, None, vitals))
     };
@@ -103,13 +103,13 @@ fn a_bad_probe_ejects_for_longer() {
     let ejection = &pools.agency.endpoints[0].vitals.ejection;
     let left = ejection.until.load(Relaxed) - moment::now();
     assert!(left > moment::millis(defaults::OUTLIER.base), "{left} ms left of twice the base");
-    assert_eq!(ejection.total(), 2);
+    assert_eq!(ejection.total(Reason::Failures), 2);
 }
 
 #[test]
 fn no_ejection_is_longer_than_the_longest() {
     let (ejection, rules) = (Ejection::default(), defaults::OUTLIER);
-    let times: Vec<u64> = (0..40).map(|_| ejection.eject(1, &rules).as_secs()).collect();
+    let times: Vec<u64> = (0..40).map(|_| ejection.eject(1, &rules, Reason::Slow).as_secs()).collect();
     assert_eq!((times[0], times[1], times[29], times[39]), (10, 20, 300, 300));
 }
 
@@ -119,7 +119,7 @@ fn an_answer_from_before_the_ejection_does_not_end_it() {
     let pools = two();
     note(&pools, 0, &[Bad, Bad, Bad, Bad, Bad, Good, Bad]);
     assert!(is_ejected(&pools, 0));
-    assert_eq!(pools.agency.endpoints[0].vitals.ejection.total(), 1);
+    assert_eq!(pools.agency.endpoints[0].vitals.ejection.total(Reason::Failures), 1);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn when_too_few_are_left_the_ejected_are_tried_too() {
 
 #[test]
 fn a_caller_who_belongs_elsewhere_is_no_probe() {
-    let pools = pools(Balance::HashSubject, 2, defaults::OUTLIER);
+    let pools = pools(Balance::HashSubject { max_load: None }, 2, defaults::OUTLIER);
     let lives_at = |at: u64| (0..).find(|s| pools.pick(Some(*s), 0).unwrap().bit() == at).unwrap();
     let (first, second) = (lives_at(0b01), lives_at(0b10));
     note(&pools, 0, &[Bad; 5]);

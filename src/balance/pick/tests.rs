@@ -7,11 +7,14 @@ use super::*;
 use crate::config::defaults;
 use crate::config::model::{Endpoint, EndpointProtocol};
 
+const HASH: Balance = Balance::HashSubject { max_load: None };
+
 fn agency(balance: Balance, weights: &[u32]) -> AgencyLive {
     let endpoint = |(i, weight): (usize, &u32)| {
         let url = format!("http://10.0.0.{i}:80").into();
         let protocol = EndpointProtocol::Http;
-        let endpoint = Endpoint { url, protocol, host: format!("10.0.0.{i}").into(), port: 80, weight: *weight };
+        let endpoint =
+            Endpoint { url, protocol, host: format!("10.0.0.{i}").into(), port: 80, weight: *weight, zone: None };
         let vitals = Arc::new(Vitals::of(&endpoint));
         Arc::new(EndpointLive::new(endpoint, None, vitals))
     };
@@ -63,7 +66,7 @@ fn an_idle_agency_is_served_by_all_its_endpoints() {
 
 #[test]
 fn a_subject_stays_and_only_a_lost_endpoints_subjects_move() {
-    let pools = pools(Balance::HashSubject, &[1, 1, 1]);
+    let pools = pools(HASH, &[1, 1, 1]);
     let mut per_endpoint = [0; 3];
     for subject in 0..3000u64 {
         let subject = subject.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -78,7 +81,7 @@ fn a_subject_stays_and_only_a_lost_endpoints_subjects_move() {
 
 #[test]
 fn tried_endpoints_are_not_picked_again() {
-    for balance in [Balance::LeastRequest, Balance::RoundRobin, Balance::HashSubject] {
+    for balance in [Balance::LeastRequest, Balance::RoundRobin, HASH] {
         let pools = pools(balance, &[1, 1]);
         assert_eq!(picked(&pools, Some(1), 0b01).unwrap(), 1);
         assert!(pools.pick(Some(1), 0b11).is_none());
@@ -124,10 +127,77 @@ fn one_that_comes_back_is_given_little_at_first() {
     }
 }
 
+/// Endpoints 0 and 1 are near, 2 and 3 are not.
+fn zoned(balance: Balance) -> AgencyPools {
+    let mut agency = agency(balance, &[1, 1, 1, 1]);
+    for (at, endpoint) in agency.endpoints.iter_mut().enumerate() {
+        let zone = Some(if at < 2 { "near".into() } else { "far".into() });
+        let endpoint_of_zone = Endpoint { zone, ..endpoint.endpoint.clone() };
+        *endpoint = Arc::new(EndpointLive::new(endpoint_of_zone, None, endpoint.vitals.clone()));
+    }
+    agency.near = Near::of(Some(&"near".into()), &agency.endpoints);
+    Pools::default().of_agency(&Arc::new(agency))
+}
+
+fn condemn(pools: &AgencyPools, at: usize) {
+    pools.endpoints[at].live.vitals.health.condemn();
+}
+
+#[test]
+fn the_near_zone_is_served_first_and_spills_in_proportion() {
+    for balance in [Balance::LeastRequest, Balance::RoundRobin, Balance::PeakEwma] {
+        let pools = zoned(balance);
+        assert_eq!(shares(&pools, (0..100).map(|_| None)), HashMap::from([(0, 50), (1, 50)]), "{balance:?}");
+        condemn(&pools, 0);
+        let seen = shares(&pools, (0..4000).map(|_| None));
+        assert!((1850..2150).contains(&seen[&1]), "{balance:?}: half is left, half is carried there: {seen:?}");
+        assert!((900..1100).contains(&seen[&2]) && (900..1100).contains(&seen[&3]), "{balance:?}: {seen:?}");
+        assert_eq!(pools.endpoints[2].spilled.get(), seen[&2] as u64);
+        assert_eq!(pools.agency.near_percent(), Some(50));
+        condemn(&pools, 1);
+        assert_eq!(shares(&pools, (0..100).map(|_| None)), HashMap::from([(2, 50), (3, 50)]), "{balance:?}");
+    }
+}
+
+#[test]
+fn without_others_the_near_zone_carries_all() {
+    let pools = zoned(Balance::RoundRobin);
+    [0, 2, 3].into_iter().for_each(|at| condemn(&pools, at));
+    assert_eq!(shares(&pools, (0..100).map(|_| None)), HashMap::from([(1, 100)]));
+    assert_eq!(pools.agency.near_percent(), Some(100));
+}
+
+#[test]
+fn what_is_tried_again_goes_elsewhere_when_the_zone_has_no_more() {
+    let pools = zoned(Balance::LeastRequest);
+    assert_eq!(picked(&pools, None, 0b01), Some(1));
+    assert!(picked(&pools, None, 0b11).unwrap() >= 2);
+}
+
+#[test]
+fn turns_stay_even_when_one_is_out() {
+    let pools = pools(Balance::RoundRobin, &[1, 1, 1]);
+    condemn(&pools, 1);
+    assert_eq!(shares(&pools, (0..100).map(|_| None)), HashMap::from([(0, 50), (2, 50)]));
+}
+
+#[test]
+fn callers_move_zones_only_when_their_own_endpoint_is_out() {
+    let pools = zoned(HASH);
+    let home = |subject| picked(&pools, Some(subject), 0).unwrap();
+    let before: Vec<usize> = (0..1000).map(home).collect();
+    assert!(before.iter().all(|at| *at < 2));
+    condemn(&pools, 0);
+    for (subject, before) in before.into_iter().enumerate() {
+        let after = home(subject as u64);
+        assert!(if before == 0 { after >= 2 } else { after == 1 });
+    }
+}
+
 /// However they are balanced, and only while somebody else is awake.
 #[test]
 fn an_endpoint_at_rest_is_left_alone_while_others_are_awake() {
-    for balance in [Balance::RoundRobin, Balance::LeastRequest, Balance::PeakEwma, Balance::HashSubject] {
+    for balance in [Balance::RoundRobin, Balance::LeastRequest, Balance::PeakEwma, HASH] {
         let pools = pools(balance, &[1, 1]);
         pools.endpoints[0].live.vitals.rest.begin(true, Duration::from_secs(60));
         assert_eq!(shares(&pools, (0..40).map(Some)), HashMap::from([(1, 40)]), "{balance:?}");

@@ -121,6 +121,16 @@ fn certificate_of(verify: &Verify) -> String {
 
 fn endpoints(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {
     let (before, after) = (by_url(old), by_url(new));
+    let zones = |agency: &Agency| -> BTreeMap<String, Option<String>> {
+        agency.endpoints.iter().map(|e| (e.url.to_string(), e.zone.as_deref().map(str::to_owned))).collect()
+    };
+    let (zones_before, zones_after) = (zones(old), zones(new));
+    for (url, zone) in &zones_after {
+        let Some(was) = zones_before.get(url).filter(|was| *was != zone) else { continue };
+        let shown = |zone: &Option<String>| zone.clone().unwrap_or_else(|| "no zone".to_owned());
+        let phrase = format!("{url} is in {} instead of {}", shown(zone), shown(was));
+        changes.push(Change::neutral(Kind::EndpointZone, phrase).from(shown(was)).to(shown(zone)));
+    }
     for (url, weight) in &after {
         match before.get(url) {
             None => {
@@ -233,21 +243,32 @@ fn health(health: Option<&Health>) -> String {
         [] => String::new(),
         wanted => format!(" for {}", wanted.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")),
     };
-    format!("{}{status} every {interval} within {timeout}, up after {up}, down after {down}", health.path)
+    let body = health.body.as_ref().map_or_else(String::new, |text| format!(" with \"{text}\""));
+    format!("{}{status}{body} every {interval} within {timeout}, up after {up}, down after {down}", health.path)
 }
 
 fn outlier(outlier: Option<&Outlier>) -> String {
-    let Some(Outlier { consecutive, base, max, max_share }) = outlier else { return "never".to_owned() };
+    let Some(outlier) = outlier else { return "never".to_owned() };
+    let Outlier { consecutive, base, max, max_share, interval, requests, error_rate, slow } = outlier;
     let (base, max) = (show_duration(*base), show_duration(*max));
-    format!("after {consecutive} failures for {base} to {max}, at most {max_share} %")
+    let mut text = format!("after {consecutive} failures for {base} to {max}, at most {max_share} %");
+    if error_rate.is_some() || slow.is_some() {
+        let error_rate = error_rate.map(|points| format!("{points} points worse than their siblings"));
+        let slow = slow.map(|factor| format!("{factor} times as slow"));
+        let either: Vec<String> = error_rate.into_iter().chain(slow).collect();
+        let interval = show_duration(*interval);
+        text.push_str(&format!(", or {} over {requests} requests in {interval}", either.join(" or ")));
+    }
+    text
 }
 
-fn balance(balance: Balance) -> &'static str {
+fn balance(balance: Balance) -> String {
     match balance {
-        Balance::LeastRequest => "least_request",
-        Balance::PeakEwma => "peak_ewma",
-        Balance::RoundRobin => "round_robin",
-        Balance::HashSubject => "hash_subject",
+        Balance::LeastRequest => "least_request".to_owned(),
+        Balance::PeakEwma => "peak_ewma".to_owned(),
+        Balance::RoundRobin => "round_robin".to_owned(),
+        Balance::HashSubject { max_load: None } => "hash_subject without bound".to_owned(),
+        Balance::HashSubject { max_load: Some(percent) } => format!("hash_subject up to {percent} % of the mean"),
     }
 }
 

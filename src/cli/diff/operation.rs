@@ -14,6 +14,7 @@ pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     let texts = [
         (Kind::AccessLogChanged, "the access log goes to", access_log(old), access_log(new)),
         (Kind::WorkersChanged, "at the next start, workers become", workers(old), workers(new)),
+        (Kind::ZoneChanged, "its zone becomes", zone(old), zone(new)),
         (Kind::StateDirChanged, "state is kept in", place(&old.state_dir, old), place(&new.state_dir, new)),
         (Kind::WatchChanged, "changes of the file are", watch(old), watch(new)),
         (Kind::DrainChanged, "drain becomes", show_duration(old.drain), show_duration(new.drain)),
@@ -59,6 +60,10 @@ fn access_log(config: &Config) -> String {
         AccessLog::Off => "off".to_owned(),
         AccessLog::File(path) => place(path, config),
     }
+}
+
+fn zone(config: &Config) -> String {
+    config.zone.as_deref().unwrap_or("none").to_owned()
 }
 
 fn workers(config: &Config) -> String {

@@ -151,17 +151,18 @@ fn endpoints(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Vec<Endpoint>> {
     read.into_iter().collect()
 }
 
-/// A URL, or `{url, weight}`.
+/// A URL, or `{url, weight, zone}`.
 fn endpoint(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Endpoint> {
     if !field.is_table() {
-        return origin(field, 1, cx);
+        return origin(field, 1, None, cx);
     }
-    let table = field.table(cx.faults, &["url", "weight"])?;
+    let table = field.table(cx.faults, &["url", "weight", "zone"])?;
     let weight = count_or(&table, "weight", 1, 1000, 1, cx);
-    origin(&table.need(cx.faults, "url", "write `url: http://HOST:PORT`")?, weight, cx)
+    let zone = table.get("zone").and_then(|f| names::read(&f, cx.faults)).map(Arc::from);
+    origin(&table.need(cx.faults, "url", "write `url: http://HOST:PORT`")?, weight, zone, cx)
 }
 
-fn origin(field: &Field<'_>, weight: u32, cx: &mut Context<'_>) -> Option<Endpoint> {
+fn origin(field: &Field<'_>, weight: u32, zone: Option<Arc<str>>, cx: &mut Context<'_>) -> Option<Endpoint> {
     let text = field.text(cx.faults)?;
     let (protocol, default_port, host, port) = match split_origin(text) {
         Ok(parts) => parts,
@@ -184,7 +185,7 @@ fn origin(field: &Field<'_>, weight: u32, cx: &mut Context<'_>) -> Option<Endpoi
     let port = port.unwrap_or(default_port);
     let url = format!("{scheme}://{host}:{port}");
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    Some(Endpoint { url: url.into(), protocol, host: host.into(), port, weight })
+    Some(Endpoint { url: url.into(), protocol, host: host.into(), port, weight, zone })
 }
 
 /// The parts of an endpoint's URL: protocol, its default port, the host (IPv6 in brackets), the port. Errors: what is wrong,

@@ -1,12 +1,15 @@
 //! What is legal but may surprise: an open route below a guarded prefix, a host that no certificate names, an agency that
 //! nothing leads to. All warnings.
 
+use std::sync::Arc;
+
 use ahash::{AHashMap, AHashSet};
 
 use super::conflict::write_shape;
 use super::route::ReadRoute;
-use super::{Context, Sections, codes};
+use super::{Context, Field, Sections, codes, names};
 use crate::config::model::{HostPattern, Listener, PathPattern, ServerTls};
+use crate::config::nearest::likely;
 use crate::words::Level;
 
 /// `complete`: whether all routes are known.
@@ -122,4 +125,21 @@ fn unused_agencies(sections: &Sections, cx: &mut Context<'_>) {
         let remedy = "add a route, or remove the agency".to_owned();
         cx.faults.add(codes::UNUSED_AGENCY, place, format!("agencies.{name}"), message, remedy);
     }
+}
+
+/// The gateway's own zone. A name that no endpoint has prefers nothing: it is rather misspelt. `complete`: whether all
+/// agencies are known.
+pub fn zone(field: &Field<'_>, sections: &Sections, complete: bool, cx: &mut Context<'_>) -> Option<Arc<str>> {
+    let zone = names::read(field, cx.faults)?;
+    let endpoints = sections.agencies.list.iter().flatten().flat_map(|agency| &agency.endpoints);
+    if complete && endpoints.clone().all(|endpoint| endpoint.zone.as_deref() != Some(zone)) {
+        let message = format!("no endpoint is in the zone `{zone}`: nothing is preferred");
+        let known = endpoints.filter_map(|endpoint| endpoint.zone.as_deref());
+        let remedy = match likely(zone, known) {
+            Some(guess) => format!("write `{guess}`, or give endpoints this zone"),
+            None => "give endpoints a zone: `{ url: http://HOST:PORT, zone: NAME }`".to_owned(),
+        };
+        field.fault(cx.faults, codes::ZONE_UNKNOWN, message, remedy);
+    }
+    Some(zone.into())
 }

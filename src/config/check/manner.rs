@@ -1,6 +1,7 @@
 //! How an agency is spoken to: TLS, health, ejection, balance, limits, retries, identity. `defaults.agencies` and an agency have
 //! these keys alike: each is read over a base, key by key, the built-in values at the bottom.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
@@ -10,6 +11,9 @@ use crate::config::model::{AgencyLimits, Balance, ClientTls, Health, Hedge, Iden
 use crate::config::read::shown;
 
 pub const KEYS: [&str; 9] = ["tls", "health", "outlier", "balance", "timeouts", "retry", "hedge", "limits", "identity"];
+
+/// Bytes of the text that a health check looks for: it is no place for whole pages.
+const HEALTH_BODY: usize = 1024;
 
 /// Everything that `defaults.agencies` may say.
 #[derive(Clone)]
@@ -30,6 +34,7 @@ pub struct Manner {
 pub struct HealthKeys {
     path: Option<String>,
     status: Vec<u16>,
+    body: Option<Arc<str>>,
     interval: Duration,
     timeout: Duration,
     healthy_after: u32,
@@ -49,6 +54,7 @@ impl Manner {
         health: HealthKeys {
             path: None,
             status: Vec::new(),
+            body: None,
             interval: defaults::HEALTH_INTERVAL,
             timeout: defaults::HEALTH_TIMEOUT,
             healthy_after: defaults::HEALTHY_AFTER,
@@ -71,19 +77,13 @@ impl HealthKeys {
     }
 
     pub fn into_health(self) -> Option<Health> {
-        let HealthKeys { path, status, interval, timeout, healthy_after, unhealthy_after } = self;
-        Some(Health { path: path?, status, interval, timeout, healthy_after, unhealthy_after })
+        let HealthKeys { path, status, body, interval, timeout, healthy_after, unhealthy_after } = self;
+        Some(Health { path: path?, status, body, interval, timeout, healthy_after, unhealthy_after })
     }
 }
 
 /// What the table says, over `base`.
 pub fn read(table: &Table<'_>, base: &Manner, of: Of, cx: &mut Context<'_>) -> Manner {
-    let balances = [
-        ("least_request", Balance::LeastRequest),
-        ("peak_ewma", Balance::PeakEwma),
-        ("round_robin", Balance::RoundRobin),
-        ("hash_subject", Balance::HashSubject),
-    ];
     let identities = [
         ("assertion", IdentityKind::Assertion),
         ("headers", IdentityKind::Headers),
@@ -94,7 +94,7 @@ pub fn read(table: &Table<'_>, base: &Manner, of: Of, cx: &mut Context<'_>) -> M
         tls: table.get("tls").map_or_else(|| base.tls.clone(), |f| client_tls(&f, &base.tls, of, cx)),
         health: table.get("health").map_or_else(|| base.health.clone(), |f| health(&f, &base.health, of, cx)),
         outlier: table.get("outlier").map_or(base.outlier, |f| outlier(&f, base.outlier, cx)),
-        balance: table.get("balance").and_then(|f| f.word(cx.faults, &balances)).unwrap_or(base.balance),
+        balance: table.get("balance").and_then(|f| balance(&f, cx)).unwrap_or(base.balance),
         timeouts: table.get("timeouts").map_or(base.timeouts, |f| timeouts(&f, cx).over(base.timeouts)),
         retry: table.get("retry").map_or(base.retry, |f| retry(&f, base.retry, cx)),
         hedge: table.get("hedge").map_or(base.hedge, |f| hedge(&f, cx)),
@@ -143,7 +143,7 @@ fn health(field: &Field<'_>, base: &HealthKeys, of: Of, cx: &mut Context<'_>) ->
     if field.is_off() {
         return HealthKeys { path: None, ..base.clone() };
     }
-    let known = ["path", "status", "interval", "timeout", "healthy_after", "unhealthy_after"];
+    let known = ["path", "status", "body", "interval", "timeout", "healthy_after", "unhealthy_after"];
     let Some(table) = field.table(cx.faults, &known) else { return base.clone() };
     let path = match table.get("path") {
         Some(field) => health_path(&field, cx),
@@ -156,6 +156,7 @@ fn health(field: &Field<'_>, base: &HealthKeys, of: Of, cx: &mut Context<'_>) ->
     HealthKeys {
         path,
         status: table.get("status").and_then(|f| statuses(&f, cx)).unwrap_or_else(|| base.status.clone()),
+        body: table.get("body").map_or_else(|| base.body.clone(), |f| health_body(&f, cx)),
         interval: duration_or(&table, "interval", MILLISECOND, HOUR, base.interval, cx),
         timeout: duration_or(&table, "timeout", MILLISECOND, HOUR, base.timeout, cx),
         healthy_after: count_or(&table, "healthy_after", 1, 100, base.healthy_after, cx),
@@ -171,6 +172,20 @@ fn health_path(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
         field.fault(cx.faults, codes::BAD_PATH, message, "write an absolute path, like `/healthz`");
     }
     fits.then(|| text.to_owned())
+}
+
+/// `off`: any will do, whatever the defaults say.
+fn health_body(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Arc<str>> {
+    if field.is_off() {
+        return None;
+    }
+    let text = field.text(cx.faults)?;
+    if text.len() > HEALTH_BODY {
+        let message = format!("the text has {} bytes; at most {HEALTH_BODY} are looked for", text.len());
+        field.fault(cx.faults, codes::OUT_OF_BOUNDS, message, "write a part of the answer that tells it from others");
+        return None;
+    }
+    Some(text.into())
 }
 
 /// One status, or a list of them.
@@ -196,13 +211,66 @@ fn outlier(field: &Field<'_>, base: Option<Outlier>, cx: &mut Context<'_>) -> Op
         return field.wrong_type::<Outlier>(cx.faults, "a mapping or `off`", remedy).or(base);
     }
     let d = base.unwrap_or(defaults::OUTLIER);
-    let Some(table) = field.table(cx.faults, &["consecutive", "base", "max", "max_share"]) else { return base };
+    let known = ["consecutive", "base", "max", "max_share", "interval", "requests", "error_rate", "slow"];
+    let Some(table) = field.table(cx.faults, &known) else { return base };
     Some(Outlier {
         consecutive: count_or(&table, "consecutive", 1, 1000, d.consecutive, cx),
         base: duration_or(&table, "base", MILLISECOND, HOUR, d.base, cx),
         max: duration_or(&table, "max", MILLISECOND, DAY, d.max, cx),
         max_share: count_or(&table, "max_share", 0, 100, d.max_share, cx),
+        interval: duration_or(&table, "interval", MILLISECOND, HOUR, d.interval, cx),
+        requests: count_or(&table, "requests", 1, 1_000_000, d.requests, cx),
+        error_rate: count_or_off(&table, "error_rate", 1, 100, d.error_rate, cx),
+        slow: count_or_off(&table, "slow", 2, 1000, d.slow, cx),
     })
+}
+
+/// A count that `off` does without.
+fn count_or_off(
+    table: &Table<'_>,
+    key: &'static str,
+    low: u32,
+    high: u32,
+    default: Option<u32>,
+    cx: &mut Context<'_>,
+) -> Option<u32> {
+    match table.get(key) {
+        None => default,
+        Some(field) if field.is_off() => None,
+        Some(field) => field.count(cx.faults, u64::from(low)..=u64::from(high)).and_then(|n| u32::try_from(n).ok()),
+    }
+}
+
+/// A word, or a mapping where the policy has a setting.
+fn balance(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Balance> {
+    let policies = [
+        ("least_request", Balance::LeastRequest),
+        ("peak_ewma", Balance::PeakEwma),
+        ("round_robin", Balance::RoundRobin),
+        ("hash_subject", Balance::HashSubject { max_load: Some(defaults::HASH_MAX_LOAD) }),
+    ];
+    if !field.is_table() {
+        return field.word(cx.faults, &policies);
+    }
+    let table = field.table(cx.faults, &["by", "max_load"])?;
+    let by = table.need(cx.faults, "by", "name the policy: `by: hash_subject`")?.word(cx.faults, &policies)?;
+    match by {
+        Balance::HashSubject { max_load } => {
+            Some(Balance::HashSubject { max_load: count_or_off(&table, "max_load", 101, 1000, max_load, cx) })
+        }
+        _ => {
+            if let Some(field) = table.get("max_load") {
+                let message = "only `hash_subject` has a `max_load`: the others go by load anyway";
+                field.fault(
+                    cx.faults,
+                    codes::MAX_LOAD_UNUSED,
+                    message,
+                    "write `by: hash_subject`, or remove `max_load`",
+                );
+            }
+            Some(by)
+        }
+    }
 }
 
 /// Time limits as written: of an agency, or of a route on top of its agency's.

@@ -36,6 +36,7 @@ use agency::Agencies;
 use expect::Expectations;
 use listener::Listeners;
 use names::Names;
+pub use names::is_name;
 use route::Routes;
 
 /// One file of the config as it is judged.
@@ -94,13 +95,14 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "version",
     "include",
     "listeners",
     "admin",
     "access_log",
     "workers",
+    "zone",
     "state_dir",
     "drain",
     "watch",
@@ -176,6 +178,7 @@ pub fn config<'t>(
         sha256: digest.finish(),
         access_log: top::access_log(&top, cx),
         workers: top.get("workers").and_then(|f| f.count(cx.faults, 1..=1024)).map(|n| n as usize),
+        zone: top.get("zone").and_then(|f| exposure::zone(&f, &sections, complete, cx)),
         state_dir,
         drain: duration_or(&top, "drain", Duration::ZERO, HOUR, super::defaults::DRAIN, cx),
         watch: top.get("watch").and_then(|f| f.flag(cx.faults)).unwrap_or(false),

@@ -102,7 +102,7 @@ impl Names {
 }
 
 /// Names go into labels, headers and URLs: 1 to 100 letters, digits, `.`, `_` and `-`.
-fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
