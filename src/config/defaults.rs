@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Algorithm, ListenerLimits, Outlier, Retry, Timeouts};
+use super::model::{Algorithm, ListenerLimits, Outlier, Par, Retry, Timeouts};
 
 /// Room for a few 8 KiB tokens and cookies; NGINX allows 32 KiB in all too.
 pub const HEADERS: usize = 32 * 1024;
@@ -27,6 +27,8 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 pub const ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
 /// A missing `typ` counts as `JWT`.
 pub const TOKEN_TYPES: [&str; 2] = ["at+jwt", "jwt"];
+/// A request that is pushed cannot be changed in the browser; an SSO that offers it wants it.
+pub const CLIENT_PAR: Par = Par::Auto;
 pub const LEVEL_CLAIM: &str = "acr";
 pub const KEYS_REFRESH: Duration = Duration::from_secs(5 * 60);
 /// An SSO may be away for a working day; keys older than this could have been withdrawn unseen.

@@ -156,6 +156,85 @@ pub struct Issuer {
     pub refresh: Duration,
     /// How long the last good keys are used while none can be fetched.
     pub keep_keys: Duration,
+    /// The gateway as its client; `None`: it only believes tokens that others bring.
+    pub client: Option<Arc<Client>>,
+}
+
+/// The gateway as a client of an SSO: an OpenID relying party.
+#[derive(Debug, PartialEq)]
+pub struct Client {
+    pub id: String,
+    pub auth: ClientProof,
+    /// `openid` first.
+    pub scopes: Vec<String>,
+    pub par: Par,
+    /// The claim that pages call the citizen by.
+    pub display_claim: Option<String>,
+    /// Claims of the ID token that agencies are told.
+    pub claims: Vec<String>,
+    pub provider: Provider,
+}
+
+/// How the gateway proves to the token endpoint who it is (OpenID Connect Core 1.0 section 9; RFC 8705).
+#[derive(Debug)]
+pub enum ClientProof {
+    /// A public client: PKCE alone.
+    None,
+    Basic(SecretSource),
+    Post(SecretSource),
+    PrivateKeyJwt {
+        /// PKCS#8 PEM of a P-256 or RSA key.
+        key: SecretSource,
+        key_id: Option<String>,
+    },
+    /// The certificate is shown in the handshake.
+    Tls(Arc<Identity>),
+}
+
+impl PartialEq for ClientProof {
+    fn eq(&self, other: &ClientProof) -> bool {
+        match (self, other) {
+            (ClientProof::None, ClientProof::None) => true,
+            (ClientProof::Basic(one), ClientProof::Basic(two)) | (ClientProof::Post(one), ClientProof::Post(two)) => {
+                one == two
+            }
+            (
+                ClientProof::PrivateKeyJwt { key: one, key_id: first },
+                ClientProof::PrivateKeyJwt { key: two, key_id: second },
+            ) => one == two && first == second,
+            (ClientProof::Tls(one), ClientProof::Tls(two)) => same_identity(one, two),
+            _ => false,
+        }
+    }
+}
+
+/// Pushed authorization requests (RFC 9126).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Par {
+    /// Where the SSO offers them.
+    Auto,
+    /// No login without.
+    Required,
+    Off,
+}
+
+/// Where an SSO's endpoints are learnt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// `<issuer>/.well-known/openid-configuration`
+    Discovery(http::Uri),
+    Written(ProviderEndpoints),
+}
+
+/// What of an SSO's metadata a login needs (OpenID Connect Discovery 1.0 section 3; RFC 8414).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderEndpoints {
+    pub authorization: http::Uri,
+    pub token: http::Uri,
+    pub end_session: Option<http::Uri>,
+    pub pushed_requests: Option<http::Uri>,
+    /// `authorization_response_iss_parameter_supported`: an answer without `iss` is refused (RFC 9207 section 2.4).
+    pub iss_in_answer: bool,
 }
 
 impl Issuer {
@@ -282,6 +361,7 @@ impl PartialEq for Issuer {
             levels,
             refresh,
             keep_keys,
+            client,
         } = self;
         *name == other.name
             && *issuer == other.issuer
@@ -296,6 +376,7 @@ impl PartialEq for Issuer {
             && *levels == other.levels
             && *refresh == other.refresh
             && *keep_keys == other.keep_keys
+            && *client == other.client
     }
 }
 
@@ -337,12 +418,16 @@ impl PartialEq for Agency {
 impl PartialEq for ClientTls {
     fn eq(&self, other: &ClientTls) -> bool {
         let same_client = match (&self.client, &other.client) {
-            (Some(one), Some(two)) => one.chain == two.chain && one.key.secret_der() == two.key.secret_der(),
+            (Some(one), Some(two)) => same_identity(one, two),
             (None, None) => true,
             _ => false,
         };
         same_client && self.server_name == other.server_name && same_roots(self.roots.as_ref(), other.roots.as_ref())
     }
+}
+
+fn same_identity(one: &Identity, two: &Identity) -> bool {
+    one.chain == two.chain && one.key.secret_der() == two.key.secret_der()
 }
 
 fn same_roots(one: Option<&Arc<rustls::RootCertStore>>, two: Option<&Arc<rustls::RootCertStore>>) -> bool {
@@ -479,6 +564,33 @@ pub struct Require {
     pub issuer: Option<IssuerId>,
     pub scopes: Vec<String>,
     pub max_age: Option<Duration>,
+    pub via: Via,
+}
+
+/// How a caller shows who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// A Bearer token in `Authorization`.
+    #[default]
+    Token,
+    /// The session that the gateway keeps after a login at the SSO.
+    Session,
+    /// A token where one is sent, else the session.
+    Either,
+}
+
+impl Via {
+    pub const fn takes_sessions(self) -> bool {
+        matches!(self, Via::Session | Via::Either)
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Via::Token => "token",
+            Via::Session => "session",
+            Via::Either => "either",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
