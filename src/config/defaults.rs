@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Algorithm, ListenerLimits, Outlier, Par, Retry, Timeouts};
+use super::model::{Algorithm, ListenerLimits, Outlier, Par, Retry, SessionLimit, Timeouts};
 
 /// Room for a few 8 KiB tokens and cookies; NGINX allows 32 KiB in all too.
 pub const HEADERS: usize = 32 * 1024;
@@ -59,6 +59,21 @@ pub const OUTLIER: Outlier = Outlier {
 pub const ASSERTION_ISSUER: &str = "darvazeh";
 /// The contract's bound: an assertion is for one request, not for keeping.
 pub const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
+
+/// A browser takes a `__Host-` cookie only over TLS, for the whole host, and for this host alone.
+pub const SESSION_COOKIE: &str = "__Host-darvazeh";
+/// AS-8: level 1 for a month of reading, level 2 for a working day, level 3 for one errand.
+pub const SESSION_LEVELS: [SessionLimit; 3] = [
+    SessionLimit { absolute: Duration::from_secs(30 * 86400), idle: None },
+    SessionLimit { absolute: Duration::from_secs(12 * 3600), idle: Some(Duration::from_secs(30 * 60)) },
+    SessionLimit { absolute: Duration::from_secs(3600), idle: Some(Duration::from_secs(15 * 60)) },
+];
+/// A citizen has a few devices with a browser or two on each.
+pub const SESSIONS_PER_SUBJECT: u32 = 10;
+/// Under 600 bytes each: about 600 MB when full.
+pub const SESSIONS_MAX: u32 = 1_000_000;
+/// Time for a page to say so before its stream is cut.
+pub const SESSION_GRACE: Duration = Duration::from_secs(5);
 
 /// Browsers cap this at 2 h (Chromium) anyway.
 pub const CORS_MAX_AGE: Duration = Duration::from_secs(3600);

@@ -39,6 +39,7 @@ pub struct Config {
     pub contact: Contact,
     /// `iss` of the assertions; what agencies must expect.
     pub assertion: AssertionSettings,
+    pub sessions: Sessions,
     pub issuers: Vec<Issuer>,
     pub agencies: Vec<Agency>,
     pub routes: Vec<Route>,
@@ -84,6 +85,39 @@ pub struct AssertionSettings {
     pub lifetime: Duration,
     /// PKCS#8 PEM of a P-256 key; `None`: made at first start and kept in `state_dir`.
     pub key: Option<SecretSource>,
+}
+
+/// How callers who logged in through the gateway are remembered (STANDARDS AS-8, BF-2, BF-4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    pub store: SessionStore,
+    /// Each the base64 of 32 bytes: the first seals, all open. Empty: one is made at first start and kept in `state_dir`.
+    pub keys: Vec<SecretSource>,
+    /// Begins with `__Host-`.
+    pub cookie: Arc<str>,
+    /// Of levels 1, 2 and 3.
+    pub levels: [SessionLimit; 3],
+    /// Sessions that one subject may have at once; one more ends the oldest.
+    pub per_subject: u32,
+    /// How long a stream may go on when its session has ended.
+    pub grace: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionStore {
+    /// In this process; at most so many, the longest idle goes.
+    Memory { max: u32 },
+    /// Sealed, in the browser's cookies.
+    Cookie,
+}
+
+/// How long one level of a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimit {
+    /// Since it was reached.
+    pub absolute: Duration,
+    /// Since the session was used last; `None`: however long.
+    pub idle: Option<Duration>,
 }
 
 /// Where a secret comes from.

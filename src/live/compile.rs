@@ -17,6 +17,7 @@ use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
 use crate::forward::Way;
 use crate::observe::{Names, StatId};
 use crate::route::Table;
+use crate::session::Sessions;
 
 /// What a snapshot grows in.
 #[derive(Clone)]
@@ -39,7 +40,8 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let agencies = config.agencies.iter().map(|model| agency(model, previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, previous, &around.names);
-    Ok(assemble(config, signer, issuers, agencies, routes, around.clock.now()))
+    let sessions = sessions(&config, previous)?;
+    Ok(assemble(config, signer, sessions, issuers, agencies, routes, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -51,19 +53,21 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
     let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, None, &Names::default());
-    Ok(assemble(config, signer, issuers, agencies, routes, clock.now()))
+    let sessions = sessions(&config, None)?;
+    Ok(assemble(config, signer, sessions, issuers, agencies, routes, clock.now()))
 }
 
 fn assemble(
     config: Config,
     signer: Arc<Signer>,
+    sessions: Arc<Sessions>,
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     routes: Vec<RouteLive>,
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
-    Snapshot { table, routes, agencies, issuers, signer, loaded_at, config: Arc::new(config) }
+    Snapshot { table, routes, agencies, issuers, signer, sessions, loaded_at, config: Arc::new(config) }
 }
 
 fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, String> {
@@ -72,6 +76,14 @@ fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, S
             Ok(old.signer.clone())
         }
         _ => Signer::load_or_create(&config.assertion, &config.state_dir).map(Arc::new),
+    }
+}
+
+/// The same while its settings are: a new one makes every worker look its sessions up anew.
+fn sessions(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Sessions>, String> {
+    match previous {
+        Some(old) if old.config.sessions == config.sessions => Ok(old.sessions.clone()),
+        _ => Sessions::new(&config.sessions, previous.map(|old| &*old.sessions)).map(Arc::new),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
 use crate::observe::StatId;
 use crate::route::Table;
+use crate::session::Sessions;
 use crate::words::{AgencyId, RouteId};
 
 pub struct Snapshot {
@@ -23,6 +24,7 @@ pub struct Snapshot {
     pub agencies: Vec<Arc<AgencyLive>>,
     pub issuers: Vec<Arc<Issuer>>,
     pub signer: Arc<Signer>,
+    pub sessions: Arc<Sessions>,
     pub loaded_at: UnixTime,
 }
 

@@ -10,11 +10,16 @@ use crate::clock::Clock;
 use crate::closing::Closing;
 use crate::live::{Live, Snapshot};
 use crate::observe::record::Books;
+use crate::session::Known;
 use crate::words::AgencyId;
+
+/// Sessions that a worker keeps decoded: with the SSO's tokens, some 3 KiB each.
+const SESSIONS: usize = 4096;
 
 pub struct Worker {
     pub live: Arc<Live>,
     pub cache: TokenCache,
+    pub sessions: Known,
     pub pools: Pools,
     pub books: Books,
     pub clock: Clock,
@@ -36,7 +41,9 @@ impl Worker {
         let seen = live.generation();
         let view = View::of(live.load(), &pools);
         let streams = Closing::default();
-        Worker { live, cache, pools, books, clock, streams, view: RefCell::new(Rc::new(view)), seen: Cell::new(seen) }
+        let sessions = Known::new(SESSIONS);
+        let view = RefCell::new(Rc::new(view));
+        Worker { live, cache, sessions, pools, books, clock, streams, view, seen: Cell::new(seen) }
     }
 
     /// What is in force now. One atomic read, unless it has changed.

@@ -17,6 +17,7 @@ mod manner;
 mod names;
 mod pattern;
 mod route;
+mod session;
 mod top;
 mod url;
 
@@ -179,6 +180,7 @@ pub fn config<'t>(
         watch: top.get("watch").and_then(|f| f.flag(cx.faults)).unwrap_or(false),
         contact: top::contact(&top, cx),
         assertion: top::assertion(&top, cx),
+        sessions: session::sessions(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,
         issuers: sections.issuers.into_iter().flatten().collect(),
