@@ -69,6 +69,8 @@ codes! {
     LevelTooLow = "level_too_low", 401;
     AuthenticationTooOld = "authentication_too_old", 401;
     ScopeMissing = "scope_missing", 403;
+    /// A proxy asks for a verdict that is not its to ask for.
+    VerifyForbidden = "verify_forbidden", 403;
     RouteUnknown = "route_unknown", 404;
     MethodNotAllowed = "method_not_allowed", 405;
     PathAmbiguous = "path_ambiguous", 400;

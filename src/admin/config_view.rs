@@ -50,8 +50,10 @@ fn issuer(issuer: &Issuer) -> Value {
 }
 
 fn agency(agency: &Agency) -> Value {
+    let verify = agency.verify.as_ref();
     json!({
         "name": &*agency.name,
+        "verify": verify.map(|v| json!({"from": v.from.iter().map(ToString::to_string).collect::<Vec<_>>(), "client": v.client})),
         "title": {"fa": agency.title.fa, "en": agency.title.en},
         "endpoints": agency.endpoints.iter().map(|e| json!({"url": &*e.url, "weight": e.weight})).collect::<Vec<_>>(),
     })
@@ -126,7 +128,7 @@ pub async fn agencies(control: &Control) -> Value {
                     "failed": seen.failed,
                 })
             });
-            json!({"name": &*agency.name, "endpoints": each.collect::<Vec<_>>()})
+            json!({"name": &*agency.name, "forwarded": !agency.endpoints.is_empty(), "endpoints": each.collect::<Vec<_>>()})
         })
         .collect();
     json!({"agencies": agencies})

@@ -64,6 +64,7 @@ async fn sum(control: &Control) -> Sums {
             sum.duration.add(&route.duration);
             merge(&mut sum.requests, route.requests);
             merge(&mut sum.decisions, route.decisions);
+            merge(&mut sum.verdicts, route.verdicts);
         }
         for (agency, histogram) in report.tally.agencies {
             sums.agencies.entry(agency).or_default().add(&histogram);
@@ -101,6 +102,7 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut durations =
         family("request_duration_seconds", MetricType::HISTOGRAM, "From the request's head to the end of its answer.");
     let mut decisions = family("auth_decisions_total", MetricType::COUNTER, "Callers admitted or refused.");
+    let mut verdicts = family("verdicts_total", MetricType::COUNTER, "Answers to proxies that asked for a verdict.");
     let mut in_flight = family("in_flight", MetricType::GAUGE, "Requests under way.");
     let mut ids: Vec<&StatId> = sums.routes.keys().collect();
     ids.sort_unstable();
@@ -119,10 +121,14 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
             let outcome = decision.map_or("admitted", |code| code.as_str());
             decisions.mut_metric().push(counter(&[("route", label), ("outcome", outcome)], *count));
         }
+        for (verdict, count) in &route.verdicts {
+            let outcome = verdict.map_or("allowed", |code| code.as_str());
+            verdicts.mut_metric().push(counter(&[("route", label), ("outcome", outcome)], *count));
+        }
         durations.mut_metric().push(histogram(&[("route", label)], &route.duration));
         in_flight.mut_metric().push(gauge(&[("route", label)], route.in_flight as f64));
     }
-    vec![totals, durations, decisions, in_flight]
+    vec![totals, durations, decisions, verdicts, in_flight]
 }
 
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {

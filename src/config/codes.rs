@@ -61,6 +61,7 @@ codes! {
     PROVINCE = "E0402";
     HALF_IDENTITY = "E0403";
     BAD_HOST_NAME = "E0404";
+    VERIFY_BY_ANYBODY = "E0405";
     // Routes.
     BAD_PATH = "E0501";
     PARAMETER_TWICE = "E0502";

@@ -338,8 +338,10 @@ pub struct Agency {
     pub team: Option<Arc<str>>,
     pub scope: AgencyScope,
     pub province: Option<String>,
-    /// Never empty.
+    /// Empty only where `verify` is set: then nothing is ever forwarded to it.
     pub endpoints: Vec<Endpoint>,
+    /// Who may ask for verdicts about its routes; `None`: nobody.
+    pub verify: Option<Verify>,
     pub tls: ClientTls,
     pub health: Option<Health>,
     /// `None` for `outlier: off`.
@@ -375,6 +377,15 @@ pub enum EndpointProtocol {
     Https,
     /// `h2c://`: HTTP/2 in the clear by prior knowledge.
     H2c,
+}
+
+/// An agency's own proxies, which ask for verdicts and forward by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verify {
+    /// Their addresses. Never empty, and never everybody's.
+    pub from: Vec<IpNet>,
+    /// Names of which their client certificate must have one; lower case. Empty: no certificate is asked for.
+    pub client: Vec<String>,
 }
 
 /// Two issuers are the same when what they mean is: where they stand in the file is left aside.
@@ -432,6 +443,7 @@ impl PartialEq for Agency {
             retry,
             identity,
             team,
+            verify,
         } = self;
         *name == other.name
             && *title == other.title
@@ -446,6 +458,7 @@ impl PartialEq for Agency {
             && *retry == other.retry
             && *identity == other.identity
             && *team == other.team
+            && *verify == other.verify
     }
 }
 

@@ -67,7 +67,9 @@ fn assemble(
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
-    Snapshot { table, routes, agencies, issuers, signer, sessions, loaded_at, config: Arc::new(config) }
+    let askers = config.agencies.iter().flat_map(|agency| &agency.verify).flat_map(|verify| verify.from.clone());
+    let askers = askers.collect();
+    Snapshot { table, routes, agencies, issuers, signer, sessions, askers, loaded_at, config: Arc::new(config) }
 }
 
 fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, String> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ipnet::IpNet;
+
 use crate::answer::cors::CompiledCors;
 use crate::auth::assertion::Signer;
 use crate::auth::{Issuer, Requirement};
@@ -25,6 +27,8 @@ pub struct Snapshot {
     pub issuers: Vec<Arc<Issuer>>,
     pub signer: Arc<Signer>,
     pub sessions: Arc<Sessions>,
+    /// Every address that may ask for a verdict of some agency.
+    pub askers: Vec<IpNet>,
     pub loaded_at: UnixTime,
 }
 

@@ -34,6 +34,7 @@ pub struct Line {
     pub upstream: Option<Duration>,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    pub verdict: bool,
     pub cut: bool,
 }
 
@@ -161,6 +162,9 @@ fn format(out: &mut Vec<u8>, line: &Line, name: &RouteName, day: &mut Day) {
     }
     number(out, ",\"bytes_in\":", line.bytes_in);
     number(out, ",\"bytes_out\":", line.bytes_out);
+    if line.verdict {
+        out.extend_from_slice(b",\"verdict\":true");
+    }
     if line.cut {
         out.extend_from_slice(b",\"cut\":true");
     }
@@ -246,6 +250,7 @@ mod tests {
             upstream: None,
             bytes_in: 1,
             bytes_out: 2,
+            verdict: false,
             cut: false,
         };
         let mut out = Vec::new();

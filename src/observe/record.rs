@@ -32,6 +32,8 @@ pub struct Record {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub upstream: Option<Duration>,
+    /// Another proxy asked about the request, and forwards it by itself.
+    pub verdict: bool,
     /// The answer did not reach its end.
     pub cut: bool,
 }
@@ -52,6 +54,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             upstream: None,
+            verdict: false,
             cut: false,
         }
     }
@@ -77,6 +80,9 @@ impl Drop for Record {
         }
         let outcome = Outcome { method: self.method, status: self.status, code: self.code };
         self.books.tally.ended(self.stat, outcome, took);
+        if self.verdict {
+            self.books.tally.judged(self.stat, self.code);
+        }
         if !self.books.log.is_on() {
             return;
         }
@@ -91,6 +97,7 @@ impl Drop for Record {
             subject: self.subject.take(),
             took,
             upstream: self.upstream,
+            verdict: self.verdict,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             cut: self.cut,

@@ -57,6 +57,8 @@ pub struct RouteTally {
     pub requests: Vec<(Outcome, u64)>,
     /// What `auth_decisions_total` tells apart; `None` is "admitted".
     pub decisions: Vec<(Option<Code>, u64)>,
+    /// What `verdicts_total` tells apart; `None` is "allowed".
+    pub verdicts: Vec<(Option<Code>, u64)>,
     pub duration: Histogram,
     pub in_flight: u64,
 }
@@ -99,6 +101,10 @@ impl Tally {
 
     pub fn decided(&self, id: StatId, decision: Option<Code>) {
         self.with_route(id, |route| bump(&mut route.decisions, decision));
+    }
+
+    pub fn judged(&self, id: StatId, verdict: Option<Code>) {
+        self.with_route(id, |route| bump(&mut route.verdicts, verdict));
     }
 
     pub fn began(&self, id: StatId) {

@@ -19,6 +19,8 @@ pub enum Refusal {
     HeadTimeout,
     /// A request that cannot be looked at.
     Rejected(Rejected),
+    /// A proxy that may not have this verdict.
+    MayNotAsk,
     RouteUnknown,
     /// The methods that would do, for `Allow`.
     MethodNotAllowed(HeaderValue),
@@ -43,6 +45,7 @@ impl Refusal {
             Refusal::Head(fault) => fault.code(),
             Refusal::HeadTimeout => Code::RequestTimeout,
             Refusal::Rejected(rejected) => rejected.code(),
+            Refusal::MayNotAsk => Code::VerifyForbidden,
             Refusal::RouteUnknown => Code::RouteUnknown,
             Refusal::MethodNotAllowed(_) => Code::MethodNotAllowed,
             Refusal::BodyTooLarge => Code::BodyTooLarge,

@@ -40,3 +40,5 @@ mod tls;
 mod tokens;
 mod truncation;
 mod upgrade;
+mod verify;
+mod verify_envoy;

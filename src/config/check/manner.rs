@@ -121,11 +121,12 @@ fn client_tls(field: &Field<'_>, base: &ClientTls, of: Of, cx: &mut Context<'_>)
     ClientTls { roots, client, server_name: table.get("server_name").and_then(|f| server_name(&f, cx)) }
 }
 
-fn server_name(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
+/// A name that a certificate is to be for.
+pub fn server_name(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
     let text = field.text(cx.faults)?;
     if rustls::pki_types::ServerName::try_from(text).is_err() {
         let message = format!("`{}` is not a host name", shown(text));
-        field.fault(cx.faults, codes::BAD_HOST_NAME, message, "write the name in the agency's certificate");
+        field.fault(cx.faults, codes::BAD_HOST_NAME, message, "write the name in the certificate");
         return None;
     }
     Some(text.to_ascii_lowercase())
