@@ -8,7 +8,7 @@
 //! 5  listen  admin                sockets in, bytes out
 //! 4  pipeline                     the life of one request
 //! 3  live                         the configuration in force
-//! 2  route auth session limit balance forward answer
+//! 2  route auth session login limit balance forward answer
 //! 1  config intake observe tls fetch http1 http2
 //! 0  words message body closing chance secret clock
 //! ```
@@ -35,6 +35,7 @@ pub mod auth;
 pub mod balance;
 pub mod forward;
 pub mod limit;
+pub mod login;
 pub mod route;
 pub mod session;
 

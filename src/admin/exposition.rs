@@ -3,6 +3,8 @@
 //! How to add one: count it in a worker's `Tally` (or in an atomic of the control plane), sum it here, and describe it in
 //! `docs/operations.md`. Label values come from closed sets only: names of the configuration, codes, methods, statuses.
 
+mod login;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,6 +46,9 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     families.extend(tokens(control, &snapshot));
     families.extend(upstreams(&snapshot, &sums));
     families.extend(configuration(control, &snapshot));
+    if snapshot.login.is_on() {
+        families.extend(login::families(snapshot.login.stats()));
+    }
     families.retain(|family| !family.get_metric().is_empty());
     let mut text = Vec::new();
     let encoder = TextEncoder::new();

@@ -81,6 +81,7 @@ pub fn requirement(issuer: &Arc<Issuer>, level: Level) -> Requirement {
         max_age: None,
         acr_values: issuer.model.values_reaching(level).join(" "),
         scope: String::new(),
+        via: model::Via::Token,
     }
 }
 
@@ -149,6 +150,7 @@ pub fn verified(subject: &str) -> Verified {
         scopes: vec!["insurance.read".into()],
         subject_key: rate_key(ISS, subject),
         client_key: Some(rate_key(ISS, "portal")),
+        released: None,
         pairwise: PairwiseMemo::default(),
     }
 }

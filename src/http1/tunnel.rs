@@ -91,7 +91,7 @@ mod tests {
 
     struct Nobody;
     impl TunnelGuard for Nobody {
-        fn poll_end(&mut self, _: &Context<'_>) -> bool {
+        fn poll_end(&mut self, _: &mut Context<'_>) -> bool {
             false
         }
 

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::model::{Rate, RateBy};
 use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
+use crate::login::Login;
 use crate::observe::StatId;
 use crate::route::Table;
 use crate::session::Sessions;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub issuers: Vec<Arc<Issuer>>,
     pub signer: Arc<Signer>,
     pub sessions: Arc<Sessions>,
+    /// The gateway as a relying party; without a client at any SSO it is off.
+    pub login: Arc<Login>,
     /// Every address that may ask for a verdict of some agency.
     pub askers: Vec<IpNet>,
     pub loaded_at: UnixTime,

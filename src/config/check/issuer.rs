@@ -106,12 +106,7 @@ fn exact_issuer<'a>(field: &Field<'a>, seen: &mut HashMap<String, Place>, cx: &m
 }
 
 /// `jwks` if written, else `metadata.jwks_uri`, else discovery at the issuer itself.
-fn key_source(
-    issuer: &Table<'_>,
-    metadata: &Metadata,
-    iss: Option<&str>,
-    cx: &mut Context<'_>,
-) -> Option<JwksSource> {
+fn key_source(issuer: &Table<'_>, metadata: &Metadata, iss: Option<&str>, cx: &mut Context<'_>) -> Option<JwksSource> {
     if let Some(field) = issuer.get("jwks") {
         return jwks(&field, cx);
     }

@@ -16,6 +16,7 @@ mod listener;
 mod manner;
 mod names;
 mod pattern;
+mod portal;
 mod route;
 mod session;
 mod top;
@@ -167,6 +168,7 @@ pub fn config<'t>(
     routes.resolve_agencies(&mut sections, complete, cx);
     conflict::check(&routes.list, &sections, cx);
     exposure::check(&routes.list, &sections, complete, cx);
+    portal::check(&routes.list, &sections, cx);
     let state_dir = top::text_or(&top, "state_dir", super::defaults::STATE_DIR, cx);
     let state_dir = cx.bases[0].join(state_dir);
     let read = parts.iter().map(|part| part.path.to_owned());

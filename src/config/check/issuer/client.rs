@@ -20,12 +20,7 @@ pub const ISS_PARAMETER: &str = "authorization_response_iss_parameter_supported"
 const CLAIMS_MAX: usize = 16;
 
 /// `metadata` and `iss`: the issuer's; `None` where they are at fault.
-pub fn read(
-    field: &Field<'_>,
-    metadata: Option<&Metadata>,
-    iss: Option<&str>,
-    cx: &mut Context<'_>,
-) -> Option<Client> {
+pub fn read(field: &Field<'_>, metadata: Option<&Metadata>, iss: Option<&str>, cx: &mut Context<'_>) -> Option<Client> {
     let table = field.table(cx.faults, &KEYS)?;
     let remedy = "write the client id that the SSO gave: `id: gateway`";
     let id = table.need(cx.faults, "id", remedy).and_then(|f| Some(f.text(cx.faults)?.to_owned()));
