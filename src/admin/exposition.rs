@@ -146,7 +146,7 @@ fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
         single("connections_refused_total", "Connections over the limit of their address.", sums.accept_refused),
         single("handshakes_failed_total", "TLS handshakes that failed or took too long.", sums.handshake_failed),
         single("tunnels_total", "Exchanges upgraded to WebSocket.", sums.tunnels),
-        single("streams_ended_total", "Streams ended because their route was gone or asked more.", sums.streams_ended),
+        single("streams_ended_total", "Streams ended by a reload, or with the session or token that opened them.", sums.streams_ended),
         single(
             "access_log_dropped_total",
             "Access-log lines lost because the log could not keep up.",

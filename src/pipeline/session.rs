@@ -62,6 +62,21 @@ pub struct LoginNeeded {
     keeps_form: Option<Ticket>,
 }
 
+impl LoginNeeded {
+    /// What somebody without a session is told, wherever they ask: for `explain`.
+    pub fn of_nobody(requirement: &Requirement) -> LoginNeeded {
+        LoginNeeded {
+            code: Code::LoginRequired,
+            kind: LinkKind::SignIn,
+            url: format!("{}?level={}", crate::login::begin::PATH, requirement.level),
+            redirect: None,
+            cookies: Vec::new(),
+            denied: Denied::TokenMissing,
+            keeps_form: None,
+        }
+    }
+}
+
 /// Whether this request's caller is known by a session: always on `via: session`, else where no token is sent.
 pub fn is_asked(requirement: &Requirement, headers: &HeaderMap) -> bool {
     match requirement.via {
