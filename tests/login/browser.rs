@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
-use crate::support::certs::{Trust, client_config};
+use crate::support::certs::{Pair, Trust, ca, client_config};
 use crate::support::client::handshake;
 use crate::support::gateway::Gateway;
 use crate::support::wire::{Message, Wire};
@@ -84,7 +85,10 @@ impl Browser {
     pub async fn send(&mut self, method: &str, url: &str, fields: &[&str], body: &str) -> Page {
         let (host, port, target) = split(url);
         let address = if host == "localhost" { SocketAddr::from(([127, 0, 0, 1], port)) } else { self.gateway };
-        let (tls, socket) = handshake(address, &host, client_config(&Trust::default())).await.expect("a handshake");
+        static OWN: OnceLock<Pair> = OnceLock::new();
+        let certificate = Some(OWN.get_or_init(|| ca().sign(&["browser.example"])));
+        let trust = Trust { certificate, ..Trust::default() };
+        let (tls, socket) = handshake(address, &host, client_config(&trust)).await.expect("a handshake");
         let mut wire = Wire::over(tls, socket);
         let authority = if port == 443 { host.clone() } else { format!("{host}:{port}") };
         let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\n");

@@ -98,11 +98,10 @@ impl Provider {
                 tokio::spawn(async move {
                     let socket = socket2::SockRef::from(&tcp).try_clone().expect("the socket can be duplicated");
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
-                    if tls.get_ref().1.peer_certificates().is_some() {
-                        ours.seen.lock().unwrap().shown_certificate = true;
-                    }
+                    let shown = tls.get_ref().1.peer_certificates().is_some();
                     let mut wire = Wire::over(tls, socket);
                     let Some(request) = wire.request().await else { return };
+                    ours.seen.lock().unwrap().shown_certificate |= shown && request.head.target() == "/token";
                     let answer = ours.answer(&request);
                     let _ = wire.send(answer).await;
                     wire.close().await;

@@ -53,7 +53,7 @@ async fn without_pushed_requests_there_is_no_login_where_they_are_required() {
 /// RP-7, RFC 8705 section 2: the certificate is the proof.
 #[tokio::test]
 async fn a_certificate_proves_who_we_are() {
-    let client = "client: { id: gateway, certificate: client-cert.pem, key: client-cert.key }";
+    let client = "jwks: { file: certs/sso.jwks.json }, client: { id: gateway, certificate: client-cert.pem, key: client-cert.key }";
     let world = World::with(client, KEYS, Provider::start_for(Some(certs::ca())).await).await;
     world.logged_in(1).await;
     assert!(world.sso.was_shown_a_certificate());

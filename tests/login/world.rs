@@ -58,7 +58,7 @@ impl World {
 
     pub async fn before(agency: Agency, client: &str, agency_keys: &str, sso: Provider) -> World {
         let dir = directory(&config(&sso, &agency, client, agency_keys).yaml());
-        let portals = certs::ca().sign(&[TEHRAN, TAMIN, "localhost"]);
+        let portals = certs::ca().sign(&[TEHRAN, TAMIN, "portal.evil.example"]);
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         write("portals.pem", &portals.cert);
         write("portals.key", &portals.key);
