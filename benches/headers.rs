@@ -74,7 +74,8 @@ fn headers(c: &mut Criterion) {
         max_age: None,
         acr_values: String::new(),
         scope: String::new(),
-    };
+        via: Via::Token,
+        };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let cache = TokenCache::new(16, Arc::default());
     let permit = runtime.block_on(admit(&open, &HeaderMap::new(), None, &cache, &Clock::system())).expect("level 0");

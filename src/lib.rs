@@ -10,7 +10,7 @@
 //! 3  live                         the configuration in force
 //! 2  route auth session login limit balance forward answer
 //! 1  config intake observe tls fetch http1 http2
-//! 0  words message body closing chance secret clock
+//! 0  words message body closing chance secret private_file clock
 //! ```
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ pub mod chance;
 pub mod clock;
 pub mod closing;
 pub mod message;
+pub mod private_file;
 pub mod secret;
 pub mod words;
 

@@ -23,6 +23,7 @@ use crate::live::Snapshot;
 use crate::observe::StatId;
 use crate::observe::names::RouteName;
 use crate::observe::tally::{BUCKETS, Histogram, RouteTally};
+use crate::session::{Ended, Sessions};
 use crate::words::METHODS;
 
 /// Sums of what all workers counted.
@@ -44,6 +45,7 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     let mut families = requests(control, &sums);
     families.extend(connections(control, &sums));
     families.extend(tokens(control, &snapshot));
+    families.extend(sessions(&snapshot.sessions));
     families.extend(upstreams(&snapshot, &sums));
     families.extend(configuration(control, &snapshot));
     if snapshot.login.is_on() {
@@ -186,6 +188,26 @@ fn tokens(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         unknown.mut_metric().push(counter(&[name], issuer.unknown_levels.load(Ordering::Relaxed)));
     }
     vec![cache, refreshes, keys, kept, unknown]
+}
+
+fn sessions(sessions: &Sessions) -> Vec<MetricFamily> {
+    let stats = sessions.stats();
+    let mut open = family("sessions_open", MetricType::GAUGE, "Sessions of this node.");
+    open.mut_metric().extend(sessions.open().map(|count| gauge(&[], count as f64)));
+    let mut ended = family("sessions_ended_total", MetricType::COUNTER, "Sessions that ended.");
+    for reason in Ended::ALL {
+        ended.mut_metric().push(counter(&[("reason", reason.as_str())], stats.sessions_ended(reason)));
+    }
+    let mut revoked =
+        family("sessions_revoked", MetricType::GAUGE, "Ended sessions whose sealed cookies are remembered.");
+    let mut lost =
+        family("sessions_revocations_lost_total", MetricType::COUNTER, "Ended sessions forgotten before their time.");
+    if let Some((count, forgotten)) = sessions.revocations() {
+        revoked.mut_metric().push(gauge(&[], count as f64));
+        lost.mut_metric().push(counter(&[], forgotten));
+    }
+    let created = single("sessions_created_total", "Sessions that began.", stats.sessions_created());
+    vec![open, created, ended, revoked, lost]
 }
 
 fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {

@@ -5,9 +5,8 @@
 //! a new identity at every agency. Called by `forward::headers` and, for the key set, by the pipeline.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
 
 use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::rand::SystemRandom;
@@ -21,9 +20,9 @@ use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 
 use super::permit::Permit;
-use super::private_file;
 use crate::clock::UnixTime;
 use crate::config::model::{AssertionSettings, SecretSource};
+use crate::private_file;
 
 /// The contract's bound, seconds.
 const MAX_LIFETIME: i64 = 60;
@@ -79,9 +78,9 @@ impl Signer {
             Some(SecretSource::File(path)) => read_key(path)?,
             Some(SecretSource::Value(pem)) => parse_key(pem.expose().as_bytes())
                 .ok_or("the assertion key from the environment is not a P-256 key in PKCS#8 PEM")?,
-            None => load_or_make(&state_dir.join("assertion.key"), new_key, read_key)?,
+            None => private_file::load_or_make(&state_dir.join("assertion.key"), new_key, read_key)?,
         };
-        let pairwise = load_or_make(&state_dir.join("pairwise.key"), new_secret, Pairwise::read)?;
+        let pairwise = private_file::load_or_make(&state_dir.join("pairwise.key"), new_secret, Pairwise::read)?;
         Signer::of(settings, key, pairwise)
     }
 
@@ -180,25 +179,6 @@ impl Pairwise {
         mark.copy_from_slice(&hmac::sign(&key, b"mark").as_ref()[..8]);
         Some(Pairwise { version: version.to_owned(), key, mark: u64::from_ne_bytes(mark) })
     }
-}
-
-/// Reads what is kept, or makes and keeps it. Of two processes that start at once, both use what one of them made.
-fn load_or_make<T>(
-    path: &PathBuf,
-    make: fn() -> Result<String, String>,
-    read: fn(&Path) -> Result<T, String>,
-) -> Result<T, String> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => return read(path),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(format!("{}: {e}", path.display())),
-    }
-    match private_file::create(path, make()?.as_bytes()) {
-        Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(format!("{}: {e}", path.display())),
-    }
-    read(path)
 }
 
 fn new_secret() -> Result<String, String> {

@@ -8,8 +8,8 @@ use std::{fs, io};
 use serde_json::{Value, json};
 
 use super::json;
-use super::private_file;
 use crate::clock::UnixTime;
+use crate::private_file;
 
 /// Where the keys of one issuer are kept.
 pub(super) struct Kept {

@@ -22,7 +22,6 @@ pub mod jwk;
 mod kept;
 pub mod keys;
 pub mod permit;
-mod private_file;
 mod refresh;
 pub mod session;
 pub mod statement;

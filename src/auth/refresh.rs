@@ -13,13 +13,14 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::demand::Allowance;
+use super::json;
 use super::jwk::{KeySet, MAX_JWKS};
 use super::kept::Kept;
 use super::keys::{Issuer, RefreshOutcome};
-use super::{json, private_file};
 use crate::clock::{Clock, UnixTime};
 use crate::config::model::{self, JwksSource};
 use crate::fetch::{FetchError, Fetched, Fetcher};
+use crate::private_file;
 
 /// A discovery document is 2 to 8 KiB.
 const MAX_DISCOVERY: usize = 64 * 1024;

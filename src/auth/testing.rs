@@ -52,6 +52,7 @@ pub fn model(jwks: JwksSource) -> model::Issuer {
         levels: levels.to_vec(),
         refresh: defaults::KEYS_REFRESH,
         keep_keys: defaults::KEEP_KEYS,
+        client: None,
     }
 }
 

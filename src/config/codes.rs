@@ -84,6 +84,8 @@ codes! {
     SESSION_IN_THE_CLEAR = "E0519";
     // Good on paper, but it cannot be put in force.
     CANNOT_START = "E0601";
+    // Sessions.
+    BAD_SESSION_KEY = "E0801";
     // Expectations.
     EXPECTATION_BROKEN = "E0701";
     BAD_REQUEST = "E0702";

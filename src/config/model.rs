@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 
 use super::written::Written;
@@ -91,8 +93,8 @@ pub struct AssertionSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sessions {
     pub store: SessionStore,
-    /// Each the base64 of 32 bytes: the first seals, all open. Empty: one is made at first start and kept in `state_dir`.
-    pub keys: Vec<SecretSource>,
+    /// The first seals, all open. Empty: one is made at first start and kept in `state_dir`.
+    pub keys: Vec<SessionKey>,
     /// Begins with `__Host-`.
     pub cookie: Arc<str>,
     /// Of levels 1, 2 and 3.
@@ -101,6 +103,23 @@ pub struct Sessions {
     pub per_subject: u32,
     /// How long a stream may go on when its session has ended.
     pub grace: Duration,
+}
+
+/// What seals sessions that leave the process, and the login's own state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionKey(Secret<[u8; 32]>);
+
+impl SessionKey {
+    /// The base64 of 32 bytes, as `openssl rand -base64 32` writes it.
+    pub fn parse(text: &[u8]) -> Option<SessionKey> {
+        let mut key = [0; 32];
+        let decoded = STANDARD.decode_slice(text.trim_ascii(), &mut key);
+        (decoded == Ok(32)).then(|| SessionKey(Secret::new(key)))
+    }
+
+    pub const fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

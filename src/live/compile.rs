@@ -41,7 +41,7 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let agencies = config.agencies.iter().map(|model| agency(model, previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, previous, &around.names);
-    let sessions = sessions(&config, previous)?;
+    let sessions = sessions(&config, previous, around)?;
     let login = Login::new(&config, &issuers, previous.map(|old| &*old.login), &around.control)?;
     let callers = (signer, sessions, Arc::new(login));
     Ok(assemble(config, callers, issuers, agencies, routes, around.clock.now()))
@@ -56,8 +56,8 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
     let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, None, &Names::default());
-    let sessions = sessions(&config, None)?;
-    let callers = (signer, sessions, Arc::new(Login::off()?));
+    let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
+    let callers = (signer, sessions, Arc::new(Login::off()));
     Ok(assemble(config, callers, issuers, agencies, routes, clock.now()))
 }
 
@@ -85,10 +85,16 @@ fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, S
 }
 
 /// The same while its settings are: a new one makes every worker look its sessions up anew.
-fn sessions(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Sessions>, String> {
+fn sessions(config: &Config, previous: Option<&Snapshot>, around: &Surroundings) -> Result<Arc<Sessions>, String> {
     match previous {
-        Some(old) if old.config.sessions == config.sessions => Ok(old.sessions.clone()),
-        _ => Sessions::new(&config.sessions, previous.map(|old| &*old.sessions)).map(Arc::new),
+        Some(old) if old.config.sessions == config.sessions && old.config.state_dir == config.state_dir => {
+            Ok(old.sessions.clone())
+        }
+        _ => {
+            let old = previous.map(|old| &*old.sessions);
+            let Surroundings { control, clock, .. } = around;
+            Sessions::new(&config.sessions, &config.state_dir, old, control, clock).map(Arc::new)
+        }
     }
 }
 

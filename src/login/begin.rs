@@ -87,7 +87,7 @@ impl Login {
 
     async fn way(&self, party: &Party, attempt: &Attempt, prompt: Prompt, visit: &Visit<'_>) -> Result<Way, Failed> {
         let address = address(party, attempt, prompt, visit.language(), visit.now).await?;
-        let cookies = attempt.cookies(&self.common.sealer, visit.headers, visit.now);
+        let cookies = attempt.cookies(visit.sessions.sealer(), visit.headers, visit.now);
         Ok(Way { address, cookies })
     }
 

@@ -37,7 +37,7 @@ enum Ended {
 impl Login {
     pub async fn answer_callback(&self, visit: &Visit<'_>, query: &[u8]) -> Response<Body> {
         let found = form::parse(query).and_then(|fields| {
-            let attempt = Attempt::find(&self.common.sealer, visit.headers, fields.get("state")?, visit.now)?;
+            let attempt = Attempt::find(visit.sessions.sealer(), visit.headers, fields.get("state")?, visit.now)?;
             Some((fields, attempt))
         });
         let Some((fields, attempt)) = found.filter(|(_, attempt)| attempt.origin == visit.origin) else {
@@ -198,7 +198,7 @@ impl Login {
             let Some(last) = session.claims.keys().next_back().cloned() else { break };
             session.claims.remove(&last);
         }
-        session.scope = tokens.scope.unwrap_or_else(|| party.client.scopes.join(" "));
+        session.scope = bounded_scope(tokens.scope.unwrap_or_else(|| party.client.scopes.join(" ")));
         let ends_there = party.endpoints.known().is_some_and(|endpoints| endpoints.end_session.is_some());
         session.tokens = Tokens {
             id: tokens.id_token.filter(|_| ends_there),
@@ -255,4 +255,20 @@ impl Login {
         self.stats().login(LoginOutcome::Expired);
         visit.refuse(Code::LoginExpired, None, Some(Link { kind: LinkKind::TryAgain, url: "/" }))
     }
+}
+
+/// What of a scope a session carries: a scope that is cut off would be another.
+fn bounded_scope(scope: String) -> String {
+    const MAX: usize = 1024;
+    if scope.len() <= MAX {
+        return scope;
+    }
+    let mut kept = String::new();
+    for word in scope.split(' ') {
+        if kept.len() + word.len() < MAX {
+            kept.push_str(if kept.is_empty() { "" } else { " " });
+            kept.push_str(word);
+        }
+    }
+    kept
 }

@@ -26,7 +26,6 @@ mod once;
 mod pages;
 mod provider;
 pub mod refresh;
-mod seal;
 pub mod state;
 pub mod stats;
 pub mod status;
@@ -43,7 +42,6 @@ use self::hosts::Hosts;
 use self::kept_post::KeptForms;
 use self::once::Once;
 use self::provider::Endpoints;
-use self::seal::Sealer;
 use self::stats::Stats;
 use crate::answer::{Language, Link, Notice, manner, render};
 use crate::auth::Issuer;
@@ -73,8 +71,8 @@ pub struct Login {
 }
 
 /// What outlives a reload.
+#[derive(Default)]
 struct Common {
-    sealer: Sealer,
     used: Once,
     forms: KeptForms,
     stats: Stats,
@@ -103,7 +101,7 @@ impl Login {
         let parties = issuers.iter().map(|issuer| Party::of(issuer, control));
         let common = match previous {
             Some(previous) => previous.common.clone(),
-            None => Common::new()?,
+            None => Arc::default(),
         };
         Ok(Login {
             parties: parties.collect::<Result<_, String>>()?,
@@ -114,9 +112,8 @@ impl Login {
     }
 
     /// Nobody can log in: for looking at a configuration.
-    pub fn off() -> Result<Login, String> {
-        let (parties, hosts) = (Vec::new(), Hosts::default());
-        Ok(Login { parties, hosts, keeps_access_tokens: false, common: Common::new()? })
+    pub fn off() -> Login {
+        Login { parties: Vec::new(), hosts: Hosts::default(), keeps_access_tokens: false, common: Arc::default() }
     }
 
     pub fn stats(&self) -> &Stats {
@@ -145,17 +142,6 @@ impl Login {
     /// Whether there is anybody to log in at.
     pub fn is_on(&self) -> bool {
         self.parties.iter().any(Option::is_some)
-    }
-}
-
-impl Common {
-    fn new() -> Result<Arc<Common>, String> {
-        Ok(Arc::new(Common {
-            sealer: Sealer::ephemeral()?,
-            used: Once::default(),
-            forms: KeptForms::default(),
-            stats: Stats::default(),
-        }))
     }
 }
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::kept_post::Ticket;
 use super::random;
-use super::seal::Sealer;
 use crate::clock::UnixTime;
+use crate::session::Sealer;
 
 /// RP-1: seconds that a login may take.
 pub const LIFETIME: i64 = 600;
@@ -165,6 +165,10 @@ mod tests {
         }
     }
 
+    fn sealer() -> Sealer {
+        Sealer::ephemeral().unwrap()
+    }
+
     /// What a browser sends once it took what `set` sets.
     fn browser(cookies: &[HeaderValue], before: &HeaderMap) -> HeaderMap {
         let mut jar: Vec<(String, String)> = ours(before, PREFIX)
@@ -187,7 +191,7 @@ mod tests {
     /// RP-1
     #[test]
     fn an_attempt_is_found_by_its_state_in_its_browser_and_for_ten_minutes() {
-        let sealer = Sealer::ephemeral().unwrap();
+        let sealer = sealer();
         let attempt = attempt(1000);
         let headers = browser(&attempt.cookies(&sealer, &HeaderMap::new(), 1000), &HeaderMap::new());
         let found = |state: &str, headers: &HeaderMap, now| Attempt::find(&sealer, headers, state, now).is_some();
@@ -202,7 +206,7 @@ mod tests {
     /// The "few and small": parallel tabs work, and cookies never pile up.
     #[test]
     fn many_tabs_keep_the_newest_attempts() {
-        let sealer = Sealer::ephemeral().unwrap();
+        let sealer = sealer();
         let mut headers = HeaderMap::new();
         let attempts: Vec<Attempt> = (0..9).map(|at| attempt(1000 + at)).collect();
         for attempt in &attempts {
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_largest_attempt_fits_a_cookie() {
-        let sealer = Sealer::ephemeral().unwrap();
+        let sealer = sealer();
         let large = Attempt { to: "/".repeat(MAX_TO), origin: "h".repeat(260), ..attempt(1000) };
         let large = Attempt { form: Some(Ticket::fresh("x".repeat(43))), max_age: Some(u64::MAX), ..large };
         let cookies = large.cookies(&sealer, &HeaderMap::new(), 1000);

@@ -63,7 +63,8 @@ impl Jar {
         found.into_iter().skip(1).map_while(|chunk| chunk).collect()
     }
 
-    /// Which chunk a cookie of this name is; `None`: not ours. Also numbers that are never set are ours.
+    /// Which chunk a cookie of this name is; `None`: not ours. Whatever follows the dot is ours, also what
+    /// is never set.
     fn chunk(&self, name: &[u8]) -> Option<usize> {
         let rest = name.strip_prefix(self.name.as_bytes())?;
         if rest.is_empty() {

@@ -80,11 +80,10 @@ impl Key {
         Key::of(&[b"sid", issuer.as_bytes(), sid.as_bytes()])
     }
 
-    pub(super) const fn from_bytes(bytes: [u8; 16]) -> Key {
-        Key(bytes)
-    }
-
-    pub(super) const fn bytes(&self) -> &[u8; 16] {
-        &self.0
+    /// As good as the whole among a node's sessions.
+    pub(super) fn short(&self) -> u64 {
+        let mut short = [0; 8];
+        short.copy_from_slice(&self.0[..8]);
+        u64::from_be_bytes(short)
     }
 }

@@ -1,15 +1,17 @@
 //! Decoded sessions of one worker: a request that brings a cookie seen before costs one look-up and no lock.
 //!
-//! A hit is good only while the store's own record of it says so (one atomic read). Used by `Sessions` alone.
+//! A hit is good while the store's own record of it says so, or, where the store is elsewhere, until news of its end come
+//! or a few seconds have passed. Used by `Sessions` alone.
 
 use std::any::Any;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::id::Id;
+use super::id::{Id, Key};
 use super::memory::Record;
+use super::revoked::{News, Revoked};
 use super::state::{Limits, Session};
 use crate::clock::UnixTime;
 use crate::words::Level;
@@ -22,10 +24,24 @@ struct Inner {
     id: Id,
     session: Session,
     limits: Limits,
-    record: Option<Arc<Record>>,
-    version: u32,
+    kept: Kept,
     /// By level: what the caller of [`Loaded::memo`] made of it.
     memo: [OnceCell<Arc<dyn Any + Send + Sync>>; 4],
+}
+
+/// How this worker's copy stays true.
+pub(super) enum Kept {
+    /// The store is in this process: its record says.
+    Here { record: Arc<Record>, version: u32 },
+    /// The store is elsewhere.
+    Copy {
+        /// When it is to be looked up anew.
+        until: UnixTime,
+        /// When its use was written last.
+        touched: Cell<UnixTime>,
+        /// The browser's cookie is older than this.
+        is_renewed: bool,
+    },
 }
 
 impl std::fmt::Debug for Loaded {
@@ -35,9 +51,8 @@ impl std::fmt::Debug for Loaded {
 }
 
 impl Loaded {
-    pub(super) fn new(id: Id, session: Session, limits: Limits, record: Option<Arc<Record>>) -> Loaded {
-        let version = record.as_ref().map_or(0, |record| record.version());
-        Loaded(Rc::new(Inner { id, session, limits, record, version, memo: Default::default() }))
+    pub(super) fn new(id: Id, session: Session, limits: Limits, kept: Kept) -> Loaded {
+        Loaded(Rc::new(Inner { id, session, limits, kept, memo: Default::default() }))
     }
 
     pub fn session(&self) -> &Session {
@@ -46,16 +61,19 @@ impl Loaded {
 
     /// The level it has now (AS-8). `NONE`: it is over.
     pub fn level_at(&self, now: UnixTime) -> Level {
-        match &self.0.record {
-            Some(record) => record.level_at(&self.0.session, &self.0.limits, now),
-            None => self.0.session.level_at(&self.0.limits, now),
+        match &self.0.kept {
+            Kept::Here { record, .. } => record.level_at(&self.0.session, &self.0.limits, now),
+            Kept::Copy { .. } => self.0.session.level_at(&self.0.limits, now),
         }
     }
 
     /// Seconds until the level it has now ends if the session is not used again.
     pub fn left(&self, now: UnixTime) -> i64 {
+        let seen = match &self.0.kept {
+            Kept::Here { record, .. } => record.seen(),
+            Kept::Copy { .. } => self.0.session.seen,
+        };
         let level = self.level_at(now);
-        let seen = self.0.record.as_ref().map_or(self.0.session.seen, |record| record.seen());
         let end = |standing: &super::Standing| self.0.limits.end(level, standing.reached_at, seen);
         self.0.session.standing(level).map_or(0, |standing| end(standing).saturating_sub(now).max(0))
     }
@@ -85,22 +103,25 @@ impl Loaded {
         &self.0.id
     }
 
-    pub(super) fn touch(&self, now: UnixTime) {
-        if let Some(record) = &self.0.record {
-            record.touch(&self.0.session, &self.0.limits, now);
-        }
+    pub(super) fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 
-    fn is_good(&self) -> bool {
-        self.0.record.as_ref().is_none_or(|record| record.is_live() && record.version() == self.0.version)
+    fn is_good(&self, now: UnixTime) -> bool {
+        match &self.0.kept {
+            Kept::Here { record, version } => record.is_live() && record.version() == *version,
+            Kept::Copy { until, .. } => now < *until,
+        }
     }
 }
 
 /// What one worker knows.
 pub struct Known {
-    keys: ahash::RandomState,
+    hasher: ahash::RandomState,
     shelf: RefCell<Shelf>,
     capacity: usize,
+    /// How much of the news it has heard.
+    heard: Cell<u64>,
 }
 
 #[derive(Default)]
@@ -112,25 +133,29 @@ struct Shelf {
 struct Entry {
     text: Box<[u8]>,
     epoch: u64,
+    keys: Vec<Key>,
     loaded: Loaded,
 }
 
 impl Known {
     /// `capacity`: sessions, at least 16.
     pub fn new(capacity: usize) -> Known {
-        Known { keys: ahash::RandomState::new(), shelf: RefCell::default(), capacity: capacity.max(16) }
+        let shelf = RefCell::default();
+        Known { hasher: ahash::RandomState::new(), shelf, capacity: capacity.max(16), heard: Cell::new(0) }
     }
 
-    pub(super) fn get(&self, text: &[u8], epoch: u64) -> Option<Loaded> {
+    /// `text`: of the first cookie. It holds the id, or a nonce and most of what was sealed: whoever has it has the session.
+    pub(super) fn get(&self, text: &[u8], epoch: u64, now: UnixTime) -> Option<Loaded> {
         let shelf = self.shelf.borrow();
-        let entry = shelf.entries.get(&self.keys.hash_one(text))?;
-        (entry.epoch == epoch && *entry.text == *text && entry.loaded.is_good()).then(|| entry.loaded.clone())
+        let entry = shelf.entries.get(&self.hasher.hash_one(text))?;
+        (entry.epoch == epoch && *entry.text == *text && entry.loaded.is_good(now)).then(|| entry.loaded.clone())
     }
 
     pub(super) fn put(&self, text: &[u8], epoch: u64, loaded: Loaded) -> Loaded {
-        let hash = self.keys.hash_one(text);
+        let hash = self.hasher.hash_one(text);
+        let keys = super::keys(loaded.id().filed(), loaded.session());
         let mut shelf = self.shelf.borrow_mut();
-        if shelf.entries.insert(hash, Entry { text: text.into(), epoch, loaded: loaded.clone() }).is_none() {
+        if shelf.entries.insert(hash, Entry { text: text.into(), epoch, keys, loaded: loaded.clone() }).is_none() {
             shelf.order.push_back(hash);
         }
         if shelf.order.len() > self.capacity
@@ -139,5 +164,22 @@ impl Known {
             shelf.entries.remove(&oldest);
         }
         loaded
+    }
+
+    /// Forgets what ended since it last heard. One atomic read when nothing did.
+    pub(super) fn hear(&self, revoked: &Revoked) {
+        if self.heard.get() == revoked.announced() {
+            return;
+        }
+        let (news, heard) = revoked.since(self.heard.get());
+        self.heard.set(heard);
+        let mut shelf = self.shelf.borrow_mut();
+        match news {
+            // Few, and seldom: looking at all that is known is cheaper than an index kept for each.
+            News::These(keys) => shelf.entries.retain(|_, entry| !entry.keys.iter().any(|key| keys.contains(key))),
+            News::Everything => shelf.entries.clear(),
+        }
+        let Shelf { entries, order } = &mut *shelf;
+        order.retain(|hash| entries.contains_key(hash));
     }
 }

@@ -1,41 +1,74 @@
-//! The store of one node: sessions in this process, found by id, subject and `sid`.
+//! The store of one node: sessions in this process, found by id, by subject and by the SSO's `sid`.
 //!
-//! Shared by workers. Locks are held for a look-up and never across an await.
+//! Made for a million: a session waits packed (`pack`), and each of the three indexes costs a pointer. Shared by workers;
+//! a lock guards one of 256 shards and is held for a look-up, never across an await. What is asked at every request (does
+//! it stand, when was it used) is atomic and asked of the [`Record`] itself.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hashbrown::HashTable;
+
 use super::id::Key;
+use super::pack::{pack, unpack};
 use super::state::{Limits, Session};
 use super::stats::Ended;
 use crate::clock::UnixTime;
 use crate::words::Level;
 
-/// Seconds between two writes of "used just now".
+/// Seconds between two writes of "used just now": idle limits are minutes.
 const TOUCH: i64 = 5;
+/// In `Record::gone`: the session ended. Bit n stands for level n.
 const DEAD: u8 = 1 << 7;
+const SHARDS: usize = 256;
+/// Of a full shard's sessions, one in so many goes at once: finding the longest idle looks at all of them.
+const BATCH: usize = 64;
 
 /// One session, shared by the store and by the workers that know it.
 pub(super) struct Record {
     key: Key,
-    subject: Key,
-    sid: Option<Key>,
-    created: UnixTime,
-    session: Mutex<Session>,
+    subject: u64,
+    /// 0: the SSO named none.
+    sid: u64,
+    packed: Mutex<Box<[u8]>>,
+    created: u32,
+    seen: AtomicU32,
+    /// When it is over unless it is used again, as of the last use.
+    ends: AtomicU32,
     version: AtomicU32,
-    seen: AtomicI64,
-    /// Bit n: level n was idle for too long. [`DEAD`]: the session ended.
+    /// Levels that were idle for too long; [`DEAD`].
     gone: AtomicU8,
 }
 
+/// Good until 2106.
+fn short(time: UnixTime) -> u32 {
+    u32::try_from(time.max(0)).unwrap_or(u32::MAX)
+}
+
 impl Record {
-    pub(super) fn session(&self) -> Session {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn new(key: Key, session: &Session, limits: &Limits) -> Record {
+        Record {
+            key,
+            subject: Key::subject(&session.issuer, &session.sub).short(),
+            sid: session.sid.as_deref().map_or(0, |sid| Key::sid(&session.issuer, sid).short()),
+            packed: Mutex::new(pack(session).into_boxed_slice()),
+            created: short(session.created),
+            seen: AtomicU32::new(short(session.seen)),
+            ends: AtomicU32::new(short(session.end(limits))),
+            version: AtomicU32::new(0),
+            gone: AtomicU8::new(0),
+        }
     }
 
+    /// `None`: never, short of a fault of ours.
+    pub(super) fn session(&self) -> Option<Session> {
+        unpack(&self.packed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps its tokens and claims anew. Its levels and what it is found by are not changed by this.
     pub(super) fn replace(&self, session: &Session) {
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session.clone();
+        let packed = pack(session).into_boxed_slice();
+        *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = packed;
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -48,7 +81,7 @@ impl Record {
     }
 
     pub(super) fn seen(&self) -> UnixTime {
-        self.seen.load(Ordering::Acquire)
+        i64::from(self.seen.load(Ordering::Acquire))
     }
 
     pub(super) fn level_at(&self, session: &Session, limits: &Limits, now: UnixTime) -> Level {
@@ -67,118 +100,164 @@ impl Record {
         if over != 0 {
             self.gone.fetch_or(over, Ordering::Release);
         }
-        self.seen.store(now, Ordering::Release);
+        self.seen.store(short(now), Ordering::Release);
+        self.ends.store(short(session.end_seen(limits, now)), Ordering::Relaxed);
     }
 }
 
-pub(super) struct Memory {
-    max: usize,
-    shelves: Mutex<Shelves>,
-}
+type Shard = Mutex<HashTable<Arc<Record>>>;
 
-#[derive(Default)]
-struct Shelves {
-    by_id: HashMap<Key, Arc<Record>>,
-    by_subject: HashMap<Key, Vec<Key>>,
-    by_sid: HashMap<Key, Vec<Key>>,
+pub(super) struct Memory {
+    max: AtomicUsize,
+    count: AtomicUsize,
+    /// The shard to be looked through next.
+    hand: AtomicUsize,
+    by_id: Box<[Shard]>,
+    by_subject: Box<[Shard]>,
+    by_sid: Box<[Shard]>,
 }
 
 impl Memory {
     pub(super) fn new(max: usize) -> Memory {
-        Memory { max, shelves: Mutex::default() }
+        let shards = || (0..SHARDS).map(|_| Shard::default()).collect();
+        Memory {
+            max: AtomicUsize::new(max.max(1)),
+            count: AtomicUsize::new(0),
+            hand: AtomicUsize::new(0),
+            by_id: shards(),
+            by_subject: shards(),
+            by_sid: shards(),
+        }
+    }
+
+    pub(super) fn resize(&self, max: usize) {
+        self.max.store(max.max(1), Ordering::Relaxed);
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().by_id.len()
+        self.count.load(Ordering::Relaxed)
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Record>> {
-        self.lock().by_id.get(key).cloned()
+        let hash = key.short();
+        shard(&self.by_id, hash).find(hash, |record| record.key == *key).filter(|record| record.is_live()).cloned()
     }
 
     /// Files a session. Returns those that had to go for it.
-    pub(super) fn insert(
-        &self,
-        key: Key,
-        session: &Session,
-        _limits: &Limits,
-        per_subject: usize,
-        now: UnixTime,
-    ) -> Vec<(Key, Ended)> {
-        let subject = Key::subject(&session.issuer, &session.sub);
-        let sid = session.sid.as_deref().map(|sid| Key::sid(&session.issuer, sid));
-        let record = Arc::new(Record {
-            key,
-            subject,
-            sid,
-            created: session.created,
-            session: Mutex::new(session.clone()),
-            version: AtomicU32::new(0),
-            seen: AtomicI64::new(now),
-            gone: AtomicU8::new(0),
-        });
-        let mut shelves = self.lock();
-        let mut gone = Vec::new();
-        while shelves.by_subject.get(&subject).is_some_and(|list| list.len() >= per_subject.max(1)) {
-            let age = |key: &&Key| shelves.by_id.get(key).map_or(0, |record| record.created);
-            let Some(oldest) = shelves.by_subject[&subject].iter().min_by_key(age).copied() else { break };
-            shelves.take(&oldest);
-            gone.push((oldest, Ended::PerSubject));
+    pub(super) fn insert(&self, key: Key, session: &Session, limits: &Limits, per_subject: usize) -> Vec<(Key, Ended)> {
+        let record = Arc::new(Record::new(key, session, limits));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let crowd = self.enrol(&record, per_subject.max(1));
+        if record.sid != 0 {
+            put(&self.by_sid, record.sid, &record, |record| record.sid);
         }
-        while shelves.by_id.len() >= self.max {
-            let Some(idle) = shelves.by_id.values().min_by_key(|record| record.seen()).map(|record| record.key) else {
-                break;
-            };
-            shelves.take(&idle);
-            gone.push((idle, Ended::Room));
+        put(&self.by_id, key.short(), &record, |record| record.key.short());
+        if !record.is_live() {
+            // Ended by its subject or `sid` before it could be found by its id.
+            self.unfile(&record);
         }
-        shelves.by_subject.entry(subject).or_default().push(key);
-        if let Some(sid) = sid {
-            shelves.by_sid.entry(sid).or_default().push(key);
+        let crowd = crowd.into_iter().filter(|record| self.take(record)).map(|record| (record.key, Ended::PerSubject));
+        let mut gone: Vec<_> = crowd.collect();
+        if self.len() > self.max.load(Ordering::Relaxed) {
+            gone.extend(self.make_room(&record));
         }
-        shelves.by_id.insert(key, record);
         gone
     }
 
     /// Whether it was there.
     pub(super) fn remove(&self, key: &Key) -> bool {
-        self.lock().take(key)
+        self.get(key).is_some_and(|record| self.take(&record))
     }
 
-    pub(super) fn remove_sid(&self, sid: &Key) -> usize {
-        let mut shelves = self.lock();
-        let keys = shelves.by_sid.get(sid).cloned().unwrap_or_default();
-        keys.iter().filter(|key| shelves.take(key)).count()
+    /// The keys of the sessions that ended.
+    pub(super) fn remove_sid(&self, sid: &Key) -> Vec<Key> {
+        let hash = sid.short();
+        let found: Vec<_> = shard(&self.by_sid, hash).iter_hash(hash).filter(|r| r.sid == hash).cloned().collect();
+        self.take_all(found)
     }
 
-    pub(super) fn remove_subject(&self, subject: &Key) -> usize {
-        let mut shelves = self.lock();
-        let keys = shelves.by_subject.get(subject).cloned().unwrap_or_default();
-        keys.iter().filter(|key| shelves.take(key)).count()
+    pub(super) fn remove_subject(&self, subject: &Key) -> Vec<Key> {
+        let hash = subject.short();
+        let all = shard(&self.by_subject, hash);
+        let found: Vec<_> = all.iter_hash(hash).filter(|r| r.subject == hash).cloned().collect();
+        drop(all);
+        self.take_all(found)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks through one more shard for sessions that are over.
+    pub(super) fn sweep(&self, now: UnixTime) -> Vec<Key> {
+        let at = self.hand.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let over = |record: &&Arc<Record>| i64::from(record.ends.load(Ordering::Relaxed)) <= now;
+        let found: Vec<_> = lock(&self.by_id[at]).iter().filter(over).cloned().collect();
+        self.take_all(found)
     }
-}
 
-impl Shelves {
-    fn take(&mut self, key: &Key) -> bool {
-        let Some(record) = self.by_id.remove(key) else { return false };
-        record.gone.fetch_or(DEAD, Ordering::Release);
-        forget(&mut self.by_subject, &record.subject, key);
-        if let Some(sid) = &record.sid {
-            forget(&mut self.by_sid, sid, key);
+    /// Adds it to its subject's sessions. Returns the oldest of them, as many as there are too many.
+    fn enrol(&self, record: &Arc<Record>, per_subject: usize) -> Vec<Arc<Record>> {
+        let subject = record.subject;
+        let mut table = shard(&self.by_subject, subject);
+        let mut others: Vec<_> =
+            table.iter_hash(subject).filter(|r| r.subject == subject && r.is_live()).cloned().collect();
+        table.insert_unique(subject, record.clone(), |record| record.subject);
+        others.sort_by_key(|record| record.created);
+        others.truncate((others.len() + 1).saturating_sub(per_subject));
+        others
+    }
+
+    /// Ends the longest idle of one shard that is not empty, `newest` excepted.
+    fn make_room(&self, newest: &Arc<Record>) -> Vec<(Key, Ended)> {
+        for _ in 0..SHARDS {
+            let at = self.hand.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            let others = |record: &&Arc<Record>| !Arc::ptr_eq(record, newest);
+            let mut found: Vec<_> = lock(&self.by_id[at]).iter().filter(others).cloned().collect();
+            if found.is_empty() {
+                continue;
+            }
+            let goes = found.len().div_ceil(BATCH);
+            found.select_nth_unstable_by_key(goes - 1, |record| record.seen());
+            found.truncate(goes);
+            return self.take_all(found).into_iter().map(|key| (key, Ended::Room)).collect();
         }
+        Vec::new()
+    }
+
+    fn take_all(&self, records: Vec<Arc<Record>>) -> Vec<Key> {
+        records.into_iter().filter(|record| self.take(record)).map(|record| record.key).collect()
+    }
+
+    /// Ends a session. False: somebody else did.
+    fn take(&self, record: &Arc<Record>) -> bool {
+        if record.gone.fetch_or(DEAD, Ordering::AcqRel) & DEAD != 0 {
+            return false;
+        }
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.unfile(record);
         true
     }
-}
 
-fn forget(index: &mut HashMap<Key, Vec<Key>>, at: &Key, key: &Key) {
-    if let Some(list) = index.get_mut(at) {
-        list.retain(|k| k != key);
-        if list.is_empty() {
-            index.remove(at);
+    fn unfile(&self, record: &Arc<Record>) {
+        for (index, hash) in
+            [(&self.by_id, record.key.short()), (&self.by_subject, record.subject), (&self.by_sid, record.sid)]
+        {
+            if let Ok(found) = shard(index, hash).find_entry(hash, |other| Arc::ptr_eq(other, record)) {
+                found.remove();
+            }
         }
     }
 }
+
+fn put(index: &[Shard], hash: u64, record: &Arc<Record>, of: impl Fn(&Arc<Record>) -> u64) {
+    shard(index, hash).insert_unique(hash, record.clone(), of);
+}
+
+/// By bits in the middle: the table itself uses the lowest and the highest.
+fn shard(index: &[Shard], hash: u64) -> MutexGuard<'_, HashTable<Arc<Record>>> {
+    lock(&index[(hash >> 40) as usize % SHARDS])
+}
+
+fn lock(shard: &Shard) -> MutexGuard<'_, HashTable<Arc<Record>>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,11 @@ impl Limits {
         place(level).map_or(reached_at, |at| reached_at.saturating_add(self.0[at].0))
     }
 
+    /// When no session that there is now can stand any more.
+    pub(super) fn longest(&self, now: UnixTime) -> UnixTime {
+        self.0.iter().map(|(absolute, _)| now.saturating_add(*absolute)).max().unwrap_or(now)
+    }
+
     /// When it ends if the session is not used again.
     pub fn end(&self, level: Level, reached_at: UnixTime, seen: UnixTime) -> UnixTime {
         let absolute = self.absolute_end(level, reached_at);
@@ -83,6 +88,8 @@ pub struct Session {
 
 /// Bytes of all released claims as JSON: a name, an address and a few numbers, not a photograph.
 pub const MAX_CLAIMS: usize = 2048;
+/// Bytes of a `sid` or a name; what is longer is left out. OpenID Connect Core §2 gives `sub` no more than 255.
+pub const MAX_TEXT: usize = 512;
 
 /// Shows nothing that an SSO said.
 impl fmt::Debug for Session {
@@ -186,7 +193,11 @@ impl Session {
 
     /// When the last of its levels ends if it is not used again.
     pub fn end(&self, limits: &Limits) -> UnixTime {
-        let end = |level| Some(limits.end(level, self.standing(level)?.reached_at, self.seen));
+        self.end_seen(limits, self.seen)
+    }
+
+    pub(super) fn end_seen(&self, limits: &Limits, seen: UnixTime) -> UnixTime {
+        let end = |level| Some(limits.end(level, self.standing(level)?.reached_at, seen));
         DOWNWARDS.into_iter().filter_map(end).max().unwrap_or(self.created)
     }
 }

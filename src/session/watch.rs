@@ -51,6 +51,11 @@ impl Watches {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Bell>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

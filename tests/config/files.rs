@@ -49,4 +49,7 @@ pub fn write(dir: &Path) {
     put("oct.json", r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#);
     put("nokeys.json", r#"{"keys":[]}"#);
     put("nojson.json", "<html>");
+
+    private("session.key", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n");
+    private("old-session.key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
 }

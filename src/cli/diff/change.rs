@@ -137,6 +137,9 @@ kinds! {
     DrainChanged = "drain_changed",
     ContactChanged = "contact_changed",
     AssertionChanged = "assertion_changed",
+    SessionsLonger = "sessions_longer",
+    SessionsShorter = "sessions_shorter",
+    SessionsChanged = "sessions_changed",
     ExpectationAdded = "expectation_added",
     ExpectationRemoved = "expectation_removed",
 }

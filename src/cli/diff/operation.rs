@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::change::{Change, Kind};
 use crate::config::Config;
-use crate::config::model::{AccessLog, AssertionSettings, Contact, SecretSource};
+use crate::config::model::{AccessLog, AssertionSettings, Contact, SecretSource, SessionStore, Sessions};
 use crate::config::units::show_duration;
 
 pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
@@ -19,12 +19,14 @@ pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
         (Kind::DrainChanged, "drain becomes", show_duration(old.drain), show_duration(new.drain)),
         (Kind::ContactChanged, "pages offer", contact(&old.contact), contact(&new.contact)),
         (Kind::AssertionChanged, "assertions are", assertion(old), assertion(new)),
+        (Kind::SessionsChanged, "sessions are kept", sessions(&old.sessions), sessions(&new.sessions)),
     ];
     for (kind, verb, from, to) in texts {
         if from != to {
             changes.push(Change::neutral(kind, format!("{verb} {to} instead of {from}")).from(from).to(to));
         }
     }
+    session_levels(&old.sessions, &new.sessions, changes);
     for change in &mut changes[first..] {
         change.about = "the gateway".to_owned();
     }
@@ -84,4 +86,40 @@ fn assertion(config: &Config) -> String {
         Some(SecretSource::Value(_)) => "a key out of the environment".to_owned(),
     };
     format!("by `{issuer}` for {} with {key}", show_duration(*lifetime))
+}
+
+/// All but the limits. Of keys only how many there are: which they are is nobody's business.
+fn sessions(sessions: &Sessions) -> String {
+    let Sessions { store, keys, cookie, levels: _, per_subject, grace } = sessions;
+    let store = match store {
+        SessionStore::Memory { max } => format!("in memory, {max} at most and {per_subject} of one subject"),
+        SessionStore::Cookie => "sealed in cookies".to_owned(),
+    };
+    let keys = match keys.len() {
+        0 => "a key of its own".to_owned(),
+        1 => "1 key".to_owned(),
+        count => format!("{count} keys"),
+    };
+    format!("{store}, as `{cookie}` with {keys}, their streams for {} longer", show_duration(*grace))
+}
+
+fn session_levels(old: &Sessions, new: &Sessions, changes: &mut Vec<Change>) {
+    for (level, (old, new)) in old.levels.iter().zip(&new.levels).enumerate() {
+        let level = level + 1;
+        let off = std::time::Duration::MAX;
+        let limits = [
+            ("after", old.absolute, new.absolute),
+            ("without use after", old.idle.unwrap_or(off), new.idle.unwrap_or(off)),
+        ];
+        let shown = |time| if time == off { "never".to_owned() } else { show_duration(time) };
+        for (how, from, to) in limits.into_iter().filter(|(_, from, to)| from != to) {
+            let phrase = format!("level {level} of a session ends {how} {} instead of {}", shown(to), shown(from));
+            let change = if to > from {
+                Change::weaker(Kind::SessionsLonger, phrase)
+            } else {
+                Change::stronger(Kind::SessionsShorter, phrase)
+            };
+            changes.push(change.from(shown(from)).to(shown(to)));
+        }
+    }
 }

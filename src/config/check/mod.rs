@@ -95,7 +95,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "version",
     "include",
     "listeners",
@@ -107,6 +107,7 @@ const KEYS: [&str; 17] = [
     "watch",
     "contact",
     "assertion",
+    "sessions",
     "defaults",
     "cors",
     "issuers",

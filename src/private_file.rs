@@ -1,6 +1,6 @@
 //! Files in `state_dir` that nobody else may read, written so that a crash leaves the old one or the new one, never half.
 //!
-//! For `kept` (last good keys) and `assertion` (the gateway's own secrets). Mode 0600, directory 0700.
+//! For the last good keys of issuers and the gateway's own secrets. Mode 0600, directory 0700. Floor 0.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes or replaces `path`.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = draft(path, bytes)?;
     fs::rename(&draft, path).inspect_err(|_| drop(fs::remove_file(&draft)))?;
     sync_directory(path)
 }
 
 /// Writes `path` only if nothing is there: of two that start at once, the second gets `AlreadyExists`.
-pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = draft(path, bytes)?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
@@ -24,8 +24,27 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// Reads what is kept, or makes and keeps it. Of two processes that start at once, both use what one of them made.
+pub fn load_or_make<T>(
+    path: &Path,
+    make: impl FnOnce() -> Result<String, String>,
+    read: impl FnOnce(&Path) -> Result<T, String>,
+) -> Result<T, String> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => return read(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(format!("{}: {e}", path.display())),
+    }
+    match create(path, make()?.as_bytes()) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(format!("{}: {e}", path.display())),
+    }
+    read(path)
+}
+
 /// Reads a file of at most `max` bytes.
-pub(super) fn read_bounded(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+pub fn read_bounded(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > max {

@@ -1,0 +1,130 @@
+//! What a session costs: found by a worker that knows it, found for the first time, and waiting in memory.
+//!
+//! The last is no time but a size, printed first: resident memory over the number of sessions (the issue asks for under
+//! 600 bytes), without the SSO's tokens, with an ID token for the logout, and sealed in cookies.
+
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use criterion::{Criterion, criterion_group, criterion_main};
+use darvazeh::config::defaults;
+use darvazeh::config::model::{self, SessionStore};
+use darvazeh::secret::Secret;
+use darvazeh::session::{Known, Session, Sessions};
+use darvazeh::words::Level;
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const NOW: i64 = 1_800_000_000;
+const COUNT: usize = 1_000_000;
+
+fn sessions(store: SessionStore) -> Sessions {
+    let settings = model::Sessions {
+        store,
+        keys: Vec::new(),
+        cookie: Arc::from(defaults::SESSION_COOKIE),
+        levels: defaults::SESSION_LEVELS,
+        per_subject: defaults::SESSIONS_PER_SUBJECT,
+        grace: defaults::SESSION_GRACE,
+    };
+    Sessions::offline(&settings).expect("there is randomness")
+}
+
+fn memory() -> SessionStore {
+    SessionStore::Memory { max: defaults::SESSIONS_MAX }
+}
+
+/// As a national SSO describes a citizen. The ID token is signed with ES256.
+fn session(n: usize, has_id_token: bool) -> Session {
+    let mut session = Session::new(Arc::from("national-sso"), format!("{n:010}"), NOW);
+    let sid = format!("{:08x}-9a5e-4c0e-8a3f-{n:012x}", n.wrapping_mul(2_654_435_761) as u32);
+    session.name = Some("زهرا محمدی".to_owned());
+    let claims = serde_json::json!({"given_name": "زهرا", "family_name": "محمدی", "birthdate": "1370-01-01"});
+    session.claims = claims.as_object().cloned().unwrap_or_default();
+    session.reach(Level::TWO, "urn:example:level:2", Some(NOW - 20), NOW);
+    if has_id_token {
+        let claims = serde_json::json!({
+            "iss": "https://sso.example.ir", "aud": "gateway", "sub": session.sub, "acr": "urn:example:level:2",
+            "iat": NOW, "exp": NOW + 600, "auth_time": NOW - 20, "sid": sid, "nonce": "n".repeat(43),
+            "at_hash": "a".repeat(22),
+        });
+        let parts = [r#"{"alg":"ES256","kid":"2026-1"}"#.to_owned(), claims.to_string(), "s".repeat(64)];
+        session.tokens.id = Some(Secret::new(parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")));
+    }
+    session.sid = Some(sid);
+    session
+}
+
+/// None of the stores here waits.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("the store is in this process"),
+    }
+}
+
+fn login(sessions: &Sessions, session: Session) -> HeaderMap {
+    let set = now(sessions.create(session, None, &HeaderMap::new(), NOW)).expect("the store is here");
+    let mut answer = HeaderMap::new();
+    set.append_to(&mut answer);
+    let pairs = answer.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()?.split(';').next());
+    let cookie = ["theme=dark"].into_iter().chain(pairs).collect::<Vec<_>>().join("; ");
+    HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(cookie).expect("a cookie is a header value"))])
+}
+
+/// Bytes of memory this process holds.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0);
+    pages * rustix::param::page_size()
+}
+
+fn sizes() {
+    for (what, store, has_id_token) in [
+        ("in memory", memory(), false),
+        ("in memory, with an ID token", memory(), true),
+        ("sealed in cookies", SessionStore::Cookie, true),
+    ] {
+        let sessions = sessions(store);
+        let before = resident();
+        for n in 0..COUNT {
+            now(sessions.create(session(n, has_id_token), None, &HeaderMap::new(), NOW)).expect("the store is here");
+        }
+        let each = resident().saturating_sub(before) as f64 / COUNT as f64;
+        println!("{COUNT} sessions {what}: {each:.0} bytes each");
+    }
+}
+
+fn load(c: &mut Criterion) {
+    if std::env::var_os("SESSION_SIZES").is_some() {
+        sizes();
+    }
+    let mut group = c.benchmark_group("session");
+    for (name, store) in [("memory", memory()), ("cookie", SessionStore::Cookie)] {
+        let sessions = sessions(store);
+        let browser = login(&sessions, session(1, true));
+        let known = Known::new(1024);
+        group.bench_function(format!("{name}, known"), |b| {
+            b.iter(|| {
+                let loaded = now(sessions.load(&known, black_box(&browser), NOW)).expect("the store is here");
+                let loaded = loaded.expect("it stands");
+                sessions.touch(&loaded, &browser, NOW);
+                loaded.level_at(NOW)
+            });
+        });
+        group.bench_function(format!("{name}, first time"), |b| {
+            b.iter(|| now(sessions.load(&Known::new(16), black_box(&browser), NOW)).map(|loaded| loaded.is_some()));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, load);
+criterion_main!(benches);

@@ -1,0 +1,113 @@
+//! Sessions that the browsers keep: sealed, in cookies. A million of them cost the node nothing.
+//!
+//! What the node keeps is bounded: which of them ended (`revoked`), and for a minute the newest state of those whose tokens
+//! were refreshed, since requests that were under way still bring the older cookie with a refresh token that is used up.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+
+use super::cookies::{Jar, SetCookies};
+use super::id::{Id, Key};
+use super::pack::{pack, unpack};
+use super::revoked::{MAX, Revoked};
+use super::seal::Sealer;
+use super::state::{Session, Tokens};
+use crate::clock::UnixTime;
+
+const PURPOSE: &[u8] = b"session";
+/// Seconds that the newest state of a refreshed session is kept: as long as a slow request may be under way.
+const RECENT: i64 = 60;
+const RECENT_MAX: usize = 10_000;
+
+pub(super) struct Sealed {
+    pub(super) revoked: Revoked,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Recent {
+    entries: HashMap<Key, (Box<[u8]>, UnixTime)>,
+    order: VecDeque<(Key, UnixTime)>,
+}
+
+/// A session out of a cookie, and whether the cookie is older than the session.
+pub(super) struct Opened {
+    pub(super) id: Id,
+    pub(super) session: Session,
+    pub(super) is_renewed: bool,
+}
+
+impl Sealed {
+    pub(super) fn new() -> Sealed {
+        Sealed { revoked: Revoked::new(MAX), recent: Mutex::default() }
+    }
+
+    pub(super) fn open(
+        &self,
+        sealer: &Sealer,
+        jar: &Jar,
+        first: &[u8],
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Option<Opened> {
+        let sealed = match first.len() {
+            super::cookies::CHUNK => {
+                let rest = jar.rest(headers);
+                URL_SAFE_NO_PAD.decode([&[first], rest.as_slice()].concat().concat())
+            }
+            _ => URL_SAFE_NO_PAD.decode(first),
+        };
+        let opened = sealer.open(PURPOSE, sealed.ok()?)?;
+        let (id, packed) = opened.split_first_chunk::<16>()?;
+        let id = Id::of(*id);
+        let newest = self.newest(&id.filed(), now);
+        let session = unpack(newest.as_deref().unwrap_or(packed))?;
+        let is_dead = self.revoked.covers(&super::keys(id.filed(), &session), session.created);
+        (!is_dead).then_some(Opened { id, session, is_renewed: newest.is_some() })
+    }
+
+    /// The session as cookies. One that is too large goes without the tokens that it can do without.
+    pub(super) fn seal(
+        &self,
+        sealer: &Sealer,
+        jar: &Jar,
+        id: &Id,
+        session: &Session,
+        headers: &HeaderMap,
+    ) -> SetCookies {
+        let cookies = |session: &Session| {
+            let value = [&id.bytes()[..], &pack(session)].concat();
+            jar.set(&sealer.seal_text(PURPOSE, &value), Some(headers))
+        };
+        let without_hint = || Session { tokens: Tokens { id: None, ..session.tokens.clone() }, ..session.clone() };
+        let bare = || Session { tokens: Tokens::default(), ..session.clone() };
+        // Without tokens it always fits: everything else is bounded.
+        cookies(session).or_else(|| cookies(&without_hint())).or_else(|| cookies(&bare())).unwrap_or_default()
+    }
+
+    /// Who brings an older cookie of this session is given this state, for a while.
+    pub(super) fn remember(&self, id: &Id, session: &Session, now: UnixTime) {
+        let key = id.filed();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.entries.insert(key, (pack(session).into_boxed_slice(), now + RECENT));
+        recent.order.push_back((key, now + RECENT));
+        while let Some((first, until)) = recent.order.front().copied() {
+            if until > now && recent.order.len() <= RECENT_MAX {
+                break;
+            }
+            recent.order.pop_front();
+            if recent.entries.get(&first).is_some_and(|(_, newer)| *newer <= until) {
+                recent.entries.remove(&first);
+            }
+        }
+    }
+
+    fn newest(&self, key: &Key, now: UnixTime) -> Option<Box<[u8]>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.entries.get(key).filter(|(_, until)| now < *until).map(|(packed, _)| packed.clone())
+    }
+}
