@@ -32,6 +32,7 @@ pub struct Config {
     pub watch: bool,
     pub listeners: Vec<Listener>,
     pub admin: Option<SocketAddr>,
+    pub at_start: AtStart,
     pub access_log: AccessLog,
     /// `None`: one per core.
     pub workers: Option<usize>,
@@ -55,6 +56,13 @@ pub struct Position {
     pub file: Arc<str>,
     pub line: u32,
     pub column: u32,
+}
+
+/// Where the keys stand that are heeded at a start alone: a reload that changes them points there. `None`: not written.
+#[derive(Clone, Debug, Default)]
+pub struct AtStart {
+    pub admin: Option<Position>,
+    pub workers: Option<Position>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -368,6 +376,9 @@ pub struct Agency {
     pub balance: Balance,
     pub timeouts: Timeouts,
     pub retry: Retry,
+    /// `None` for `hedge: off`.
+    pub hedge: Option<Hedge>,
+    pub limits: AgencyLimits,
     pub identity: IdentityKind,
 }
 
@@ -460,6 +471,8 @@ impl PartialEq for Agency {
             balance,
             timeouts,
             retry,
+            hedge,
+            limits,
             identity,
             team,
             verify,
@@ -475,6 +488,8 @@ impl PartialEq for Agency {
             && *balance == other.balance
             && *timeouts == other.timeouts
             && *retry == other.retry
+            && *hedge == other.hedge
+            && *limits == other.limits
             && *identity == other.identity
             && *team == other.team
             && *verify == other.verify
@@ -547,7 +562,7 @@ pub enum Balance {
     HashSubject,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timeouts {
     /// TCP and TLS together.
     pub connect: Duration,
@@ -555,13 +570,38 @@ pub struct Timeouts {
     pub response: Duration,
     /// The longest silence in a body, a tunnel or a stream.
     pub idle: Duration,
+    /// The whole of it, with the time in the agency's queue and every retry, to the last byte of the answer. `None`: no limit.
+    pub request: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Tries in all, the first included. 1 means never again.
     pub attempts: u32,
+    /// Retries and hedges as a share of the requests. 0: none at all.
     pub budget_percent: u32,
+}
+
+/// How long a read waits for one endpoint until another is asked as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hedge {
+    /// As long as 95 of 100 answers took of late.
+    P95,
+    After(Duration),
+}
+
+/// What one agency may take of the gateway, so that the others keep theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgencyLimits {
+    /// Requests under way.
+    pub concurrent: u32,
+    /// Requests that wait for one of those to end.
+    pub queue: u32,
+    pub queue_time: Duration,
+    /// Open connections to all its endpoints, tunnels included.
+    pub connections: u32,
+    /// `concurrent` is the upper bound of a limit that follows the agency's latency.
+    pub adaptive: bool,
 }
 
 /// What an agency is told of the caller (contract section 3).
@@ -573,7 +613,7 @@ pub enum IdentityKind {
     None,
 }
 
-/// Hosts, methods, requirement, rewriting and CORS are shared by the routes that have them alike: a hundred thousand routes
+/// Hosts, methods, requirement, rewriting, time limits and CORS are shared by the routes that have them alike: a hundred thousand routes
 /// must stay small.
 #[derive(Debug)]
 pub struct Route {
@@ -593,7 +633,7 @@ pub struct Route {
     pub body_limit: Option<u64>,
     pub rate: Option<Rate>,
     /// The agency's, with what the route changes.
-    pub timeouts: Timeouts,
+    pub timeouts: Arc<Timeouts>,
     /// `false` for `retry: off`.
     pub retry: bool,
     pub cors: Option<Arc<Cors>>,

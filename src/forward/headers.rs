@@ -377,6 +377,11 @@ fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Server-sent events: an answer without an end.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
 fn refuse_own_cookies(headers: &mut HeaderMap) {
     let own = |value: &HeaderValue| is_own_cookie(value.as_bytes().trim_ascii());
     if !headers.get_all(header::SET_COOKIE).iter().any(own) {

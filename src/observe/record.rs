@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::{Line, LogBuffer};
-use super::names::StatId;
+use super::names::{Lease, StatId};
 use super::tally::{Outcome, Tally};
 use crate::words::{Code, Level, RequestId};
 
@@ -22,6 +22,8 @@ pub struct Record {
     books: Books,
     begun: Instant,
     stat: StatId,
+    /// Keeps the number of its route, which may be gone before its answer has ended.
+    lease: Option<Rc<Lease>>,
     method: u8,
     pub request_id: RequestId,
     pub status: u16,
@@ -45,6 +47,7 @@ impl Record {
             books: books.clone(),
             begun,
             stat,
+            lease: None,
             method: method as u8,
             request_id,
             status: 0,
@@ -57,6 +60,14 @@ impl Record {
             verdict: false,
             cut: false,
         }
+    }
+
+    /// `lease`: of the configuration that the route is of.
+    pub fn holding(self, lease: Rc<Lease>) -> Record {
+        // `Record` has a `Drop`: its fields cannot be taken out of it.
+        let mut record = self;
+        record.lease = Some(lease);
+        record
     }
 
     pub fn books(&self) -> &Books {

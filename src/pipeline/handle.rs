@@ -51,7 +51,8 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     };
     let begin = |stat| {
         let books = &gate.worker.books;
-        Record::begin(books, stat, method_index(&arrived.method), arrived.request_id, begun)
+        let record = Record::begin(books, stat, method_index(&arrived.method), arrived.request_id, begun);
+        record.holding(view.lease.clone())
     };
     if let Some(response) = own::answer(&arrived, &view.snapshot) {
         let mut record = begin(StatId::UNROUTED);
@@ -65,7 +66,8 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     }
 
     // 404, 405: which route.
-    let met = find(&view.snapshot, &gate.conn.listener, &arrived).and_then(|met| forwarded(&view.snapshot, met));
+    let met = find(&view.snapshot, gate.listener_name(&view.snapshot), &arrived)
+        .and_then(|met| forwarded(&view.snapshot, met));
     let route = match met {
         Ok(Met::Route(id)) => view.snapshot.route(id),
         Ok(Met::Preflight(id)) => {
@@ -152,9 +154,9 @@ async fn pass(
     let now = worker.clock.now();
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
-    let prepared = prepared.map_err(Refusal::Forward)?;
+    let mut prepared = prepared.map_err(Refusal::Forward)?;
     let sent = Instant::now();
-    let reply = forward::deliver(pools, &prepared, body, &payload.interim).await;
+    let reply = forward::deliver(pools, &mut prepared, body, &payload.interim).await;
     let took = sent.elapsed();
     worker.books.tally.upstream(&pools.agency.name, took);
     record.upstream = Some(took);
@@ -301,7 +303,7 @@ pub(super) fn asked<'a>(
         method,
         headers,
         scheme: gate.conn.scheme,
-        realm: &gate.conn.listener,
+        realm: gate.listener_name(&view.snapshot),
         requirement: route.map(|route| &*route.requirement),
         cors: route.and_then(|route| route.cors.as_deref()),
         contact: &view.snapshot.config.contact,

@@ -18,6 +18,7 @@ use crate::balance::Lease;
 use crate::body::{Body, BodyError};
 use crate::closing::Ear;
 use crate::config::model::Contact;
+use crate::forward::headers::is_event_stream;
 use crate::forward::{self, Reply};
 use crate::limit::body::Counter;
 use crate::live::snapshot::Fate;
@@ -73,6 +74,7 @@ pub fn relay(
         let guard = Box::new(Carried { record, _lease: lease, lasting });
         return Outbound { response, tunnel: Some(Tunnel { io, idle, guard }), close: false };
     }
+    // Every other answer is finished on the plan it began with.
     let lasting = is_event_stream(response.headers()).then(lasting);
     *response.body_mut() = match body {
         Body::Stream(_) => Body::stream(Recorded { body, record: Some(record), bytes_in, lasting }),
@@ -167,11 +169,6 @@ impl Lasting {
         self.ear.poll(cx);
         self.fate.is_ended() || self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())
     }
-}
-
-/// Server-sent events: an answer without an end. Every other answer is finished on the plan it began with.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// An answer's body with the record of its request, closed where the body ends or is dropped.

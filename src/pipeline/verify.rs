@@ -113,7 +113,8 @@ impl Asking<'_> {
         };
         // 404, 405: which route. A preflight is a request like others: the asker's agency answers it.
         let snapshot = &view.snapshot;
-        let found = snapshot.table.find(&gate.conn.listener, arrived.authority.name(), &arrived.path, &arrived.method);
+        let found =
+            snapshot.table.find(gate.listener_name(snapshot), arrived.authority.name(), &arrived.path, &arrived.method);
         let route = match found {
             Found::Route(id) => snapshot.route(id),
             Found::MethodNotAllowed(allow) => return self.unrouted(&arrived, &Refusal::MethodNotAllowed(allow)).into(),
@@ -170,8 +171,10 @@ impl Asking<'_> {
         let asked = handle::asked(self.gate, self.view, route, &self.method, headers);
         let mut response = respond::refuse(refusal, &asked, record).response;
         // A gRPC caller is told a refusal inside a 200, which its proxy would take for a yes.
-        let status = StatusCode::from_u16(refusal.code().status());
-        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if response.status().is_success() {
+            let status = StatusCode::from_u16(refusal.code().status());
+            *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        }
         response
     }
 }

@@ -107,6 +107,9 @@ fn what_is_neither_is_neutral() {
             ("identity: assertion", "identity: assertion\n    outlier: off", "outlier_changed"),
             ("identity: assertion", "identity: assertion\n    balance: round_robin", "balance_changed"),
             ("identity: assertion", "identity: assertion\n    timeouts: { response: 9s }", "timeout_changed"),
+            ("identity: assertion", "identity: assertion\n    timeouts: { request: 9s }", "timeout_changed"),
+            ("identity: assertion", "identity: assertion\n    hedge: { after: 50ms }", "hedge_changed"),
+            ("identity: assertion", "identity: assertion\n    limits: { concurrent: 9 }", "agency_limits_changed"),
             ("identity: assertion", "identity: assertion\n    retry: off", "retry_changed"),
             (
                 "identity: assertion",

@@ -2,7 +2,7 @@
 
 use crate::support::agency::Agency;
 use crate::support::certs::{Authority, Trust, ca};
-use crate::support::client::{bearer, connect_as, get, request, send};
+use crate::support::client::{H2, bearer, connect_as, connect_plain, get, h2_get, request, send};
 use crate::support::gateway::{Gateway, Metrics};
 use crate::support::sso::unb64;
 use crate::support::token::{acr, token};
@@ -346,6 +346,65 @@ async fn verdicts_are_logged_and_counted_as_such() {
         })
         .await;
     assert!(!gateway.output().contains(&*strong));
+}
+
+/// What a route says of listeners holds for questions too: proxies can be kept apart from callers.
+#[tokio::test]
+async fn a_route_is_judged_on_its_listeners_alone() {
+    let inner = "{ name: inner, address: 127.0.0.1:0 }";
+    let public = format!("{{ name: public, address: 127.0.0.1:0, {TLS} }}");
+    let route = "name: open, agency: tax, match: { prefix: /open }, require: { level: 0 }, listeners: [inner]";
+    let config = Config::new().listeners(&[&public, inner]).own_proxy("tax", "verify: { from: [127.0.0.1] }");
+    let gateway = config.route(route).start().await;
+    assert_refused(&ask(&gateway, "GET", "/open", &[]).await, 404, "route_unknown");
+    let mut wire = connect_plain(gateway.address_of("inner")).await;
+    wire.send(question(FAMILIES[0], "GET", "/open", &[])).await.expect("it is read");
+    assert_allowed(&wire.answer_to("GET").await);
+}
+
+/// A body is not read as a verdict's, and never as the next question.
+#[tokio::test]
+async fn a_body_is_no_part_of_a_question() {
+    let gateway = asked_about().start().await;
+    let smuggled = get("/.gateway/verify/open", &[]);
+    let length = format!("Content-Length: {}", smuggled.len());
+    let mut wire = connect_as(&gateway, "api.example.ir", &Trust::default()).await;
+    wire.send(request("PUT", "/.gateway/verify/l1", &[&length]) + &smuggled).await.expect("it is read");
+    assert_refused(&wire.answer_to("PUT").await, 401, "token_missing");
+    let _ = wire.send(question(FAMILIES[0], "GET", "/nowhere", &[])).await;
+    if let Some(answer) = wire.try_answer_to("GET").await {
+        assert_refused(&answer, 404, "route_unknown");
+    }
+}
+
+#[tokio::test]
+async fn questions_come_over_http_2_as_well() {
+    let gateway = asked_about().start().await;
+    let h2 = H2::connect(&gateway).await;
+    let strong = format!("Bearer {}", token(3).sign());
+    let behind = h2_get("/.gateway/verify/l3").header("authorization", &strong).body(()).expect("good parts");
+    assert_allowed(&h2.request(behind, b"").await.message());
+    let fields = h2_get("/.gateway/verify").header("x-forwarded-method", "GET").header("x-forwarded-uri", "/l3");
+    let fields = fields.header("x-forwarded-host", "api.example.ir").body(()).expect("good parts");
+    assert_refused(&h2.request(fields, b"").await.message(), 401, "token_missing");
+}
+
+/// Who may ask changes with a reload, for the connections that are open too.
+#[tokio::test]
+async fn a_reload_changes_who_may_ask() {
+    let config = |from: &str| {
+        let keys = format!("verify: {{ from: [{from}] }}");
+        Config::new().own_proxy("tax", &keys).simple("open", "tax", 0)
+    };
+    let gateway = config("127.0.0.1").start().await;
+    let mut wire = connect_as(&gateway, "api.example.ir", &Trust::default()).await;
+    let question = question(FAMILIES[0], "GET", "/open", &[]);
+    wire.send(&question).await.expect("it is read");
+    assert_allowed(&wire.answer_to("GET").await);
+    std::fs::write(gateway.config_file(), config("10.9.9.9").yaml()).expect("a file in our own directory");
+    assert_eq!(gateway.admin("POST", "/reload").await.status(), 200);
+    wire.send(&question).await.expect("it is read");
+    assert_refused(&wire.answer_to("GET").await, 403, "verify_forbidden");
 }
 
 /// Many questions come on one connection.

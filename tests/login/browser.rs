@@ -83,6 +83,17 @@ impl Browser {
 
     /// One request, nothing followed.
     pub async fn send(&mut self, method: &str, url: &str, fields: &[&str], body: &str) -> Page {
+        let mut wire = self.open(method, url, fields, body).await;
+        let answer = wire.answer_to(method).await;
+        let host = split(url).0;
+        for line in answer.head.all("set-cookie") {
+            self.take_cookie(&host, line);
+        }
+        Page { url: url.to_owned(), answer }
+    }
+
+    /// A request whose answer is read by the test.
+    pub async fn open(&self, method: &str, url: &str, fields: &[&str], body: &str) -> Wire {
         let (host, port, target) = split(url);
         let address = if host == "localhost" { SocketAddr::from(([127, 0, 0, 1], port)) } else { self.gateway };
         static OWN: OnceLock<Pair> = OnceLock::new();
@@ -105,11 +116,7 @@ impl Browser {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         wire.send(format!("{text}\r\n{body}")).await.expect("it is read");
-        let answer = wire.answer_to(method).await;
-        for line in answer.head.all("set-cookie") {
-            self.take_cookie(&host, line);
-        }
-        Page { url: url.to_owned(), answer }
+        wire
     }
 
     fn take_cookie(&mut self, host: &str, line: &str) {

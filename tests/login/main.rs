@@ -14,5 +14,6 @@ mod logout;
 mod provider;
 mod scripts;
 mod step_up;
+mod streams;
 mod tokens;
 mod world;

@@ -34,6 +34,7 @@ pub fn config(sso: &Provider, agency: &Agency, client: &str, agency_keys: &str) 
     };
     let tls = "tls: { certificates: [ { cert: portals.pem, key: portals.key } ] }";
     Config::new()
+        .top("sessions: { grace: 0s }")
         .listeners(&[&format!("{{ name: public, address: 127.0.0.1:0, {tls} }}")])
         .issuers(&[&issuer])
         .agency_with("registry", &agency.url(), agency_keys)

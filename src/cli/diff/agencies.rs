@@ -9,7 +9,8 @@ use super::routes::timeouts;
 use super::trust;
 use crate::config::Config;
 use crate::config::model::{
-    Agency, AgencyScope, Balance, Endpoint, EndpointProtocol, Health, IdentityKind, Outlier, Retry, Title, Verify,
+    Agency, AgencyLimits, AgencyScope, Balance, Endpoint, EndpointProtocol, Health, Hedge, IdentityKind, Outlier,
+    Retry, Title, Verify,
 };
 use crate::config::units::show_duration;
 use crate::words::Level;
@@ -212,6 +213,16 @@ fn workings(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {
         let phrase = format!("retries become {to} instead of {from}");
         changes.push(Change::neutral(Kind::RetryChanged, phrase).from(from).to(to));
     }
+    if old.hedge != new.hedge {
+        let (from, to) = (hedge(old.hedge), hedge(new.hedge));
+        let phrase = format!("reads are hedged {to} instead of {from}");
+        changes.push(Change::neutral(Kind::HedgeChanged, phrase).from(from).to(to));
+    }
+    if old.limits != new.limits {
+        let (from, to) = (limits(&old.limits), limits(&new.limits));
+        let phrase = format!("may have {to} instead of {from}");
+        changes.push(Change::neutral(Kind::AgencyLimitsChanged, phrase).from(from).to(to));
+    }
 }
 
 fn health(health: Option<&Health>) -> String {
@@ -245,6 +256,21 @@ fn retry(retry: Retry) -> String {
         1 => "off".to_owned(),
         attempts => format!("{attempts} attempts within {} %", retry.budget_percent),
     }
+}
+
+fn hedge(hedge: Option<Hedge>) -> String {
+    match hedge {
+        None => "never".to_owned(),
+        Some(Hedge::P95) => "after the p95".to_owned(),
+        Some(Hedge::After(time)) => format!("after {}", show_duration(time)),
+    }
+}
+
+fn limits(limits: &AgencyLimits) -> String {
+    let AgencyLimits { concurrent, queue, queue_time, connections, adaptive } = limits;
+    let adaptive = if *adaptive { "up to " } else { "" };
+    let queue_time = show_duration(*queue_time);
+    format!("{adaptive}{concurrent} requests under way, {queue} waiting {queue_time}, {connections} connections")
 }
 
 fn described(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {

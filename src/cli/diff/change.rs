@@ -113,6 +113,8 @@ kinds! {
     HealthChanged = "health_changed",
     OutlierChanged = "outlier_changed",
     BalanceChanged = "balance_changed",
+    HedgeChanged = "hedge_changed",
+    AgencyLimitsChanged = "agency_limits_changed",
     ListenerAdded = "listener_added",
     ListenerRemoved = "listener_removed",
     ListenerRenamed = "listener_renamed",

@@ -154,7 +154,8 @@ fn client(old: &Issuer, new: &Issuer, changes: &mut Vec<Change>) {
         (Some(before), Some(after)) => (before, after),
     };
     for claim in after.claims.iter().filter(|claim| !before.claims.contains(claim)) {
-        changes.push(Change::weaker(Kind::ClaimReleased, format!("agencies are told the claim `{claim}`")).to(&**claim));
+        changes
+            .push(Change::weaker(Kind::ClaimReleased, format!("agencies are told the claim `{claim}`")).to(&**claim));
     }
     for claim in before.claims.iter().filter(|claim| !after.claims.contains(claim)) {
         let phrase = format!("agencies are no longer told the claim `{claim}`");

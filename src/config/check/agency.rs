@@ -78,6 +78,8 @@ fn agency(name: &str, place: Place, field: &Field<'_>, base: &Manner, cx: &mut C
         balance: manner.balance,
         timeouts: manner.timeouts,
         retry: manner.retry,
+        hedge: manner.hedge,
+        limits: manner.limits,
         identity: manner.identity,
         // Last, so that everything is read before a bad endpoint ends it.
         verify: match verify {

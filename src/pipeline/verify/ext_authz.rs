@@ -1,8 +1,9 @@
 //! Envoy's `ext_authz` over gRPC: `envoy.service.auth.v3.Authorization/Check`, one message in and one out.
 //!
-//! The messages are declared by hand, with the fields that are used and no others; Protobuf passes over the rest. An answer
-//! that is no verdict (a broken message, one that is too large) is a gRPC error, which Envoy takes for a no unless it is
+//! An answer that is no verdict (a broken message, one that is too large) is a gRPC error, which Envoy takes for a no unless it is
 //! configured to fail open. Called by `verify` for a peer that may ask.
+
+mod messages;
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -20,6 +21,10 @@ use crate::config::model::IdentityKind;
 use crate::forward::headers::is_gateways;
 use crate::intake::original;
 use crate::message::Inbound;
+use messages::{
+    BoolValue, CheckRequest, CheckResponse, DeniedHttpResponse, EnvoyHeader, HeaderValueOption, HttpResponse,
+    HttpStatus, OkHttpResponse, Status,
+};
 
 pub const PATH: &[u8] = b"/envoy.service.auth.v3.Authorization/Check";
 
@@ -201,144 +206,59 @@ impl HttpBody for Reply {
 const PERMISSION_DENIED: i32 = 7;
 const UNAUTHENTICATED: i32 = 16;
 
-// envoy/service/auth/v3/external_auth.proto, attribute_context.proto; envoy/config/core/v3/{address,base}.proto;
-// google/rpc/status.proto. A map is a list of pairs on the wire (Protobuf encoding, "Maps").
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-#[derive(Clone, PartialEq, Message)]
-struct CheckRequest {
-    #[prost(message, optional, tag = "1")]
-    attributes: Option<AttributeContext>,
-}
+    use super::messages::{AttributeContext, HttpRequest, Pair, RequestAttributes};
+    use super::*;
 
-#[derive(Clone, PartialEq, Message)]
-struct AttributeContext {
-    #[prost(message, optional, tag = "1")]
-    source: Option<Peer>,
-    #[prost(message, optional, tag = "4")]
-    request: Option<RequestAttributes>,
-}
+    fn framed(message: &[u8]) -> Bytes {
+        let length = u32::try_from(message.len()).unwrap();
+        [&[0][..], &length.to_be_bytes(), message].concat().into()
+    }
 
-#[derive(Clone, PartialEq, Message)]
-struct Peer {
-    #[prost(message, optional, tag = "1")]
-    address: Option<Address>,
-}
+    proptest! {
+        /// Bytes of a stranger are a message, or an error, and never a panic.
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = unframe(bytes.clone().into());
+            let message = unframe(framed(&bytes)).unwrap();
+            if let Ok(check) = CheckRequest::decode(message) {
+                let _ = original(check);
+            }
+        }
 
-#[derive(Clone, PartialEq, Message)]
-struct Address {
-    #[prost(message, optional, tag = "1")]
-    socket_address: Option<SocketAddress>,
-}
+        /// What is asked about is what the message says, whatever it says.
+        #[test]
+        fn a_check_is_told_as_it_is(method in "[A-Z]{1,8}", path in "\\PC{0,40}", names in proptest::collection::vec("[a-z-]{1,12}", 0..8)) {
+            let pair = |name: &String| Pair { key: name.clone(), value: "v".to_owned() };
+            let http = HttpRequest {
+                method: method.clone(),
+                path: path.clone(),
+                host: "a.ir".to_owned(),
+                headers: names.iter().map(pair).collect(),
+                header_map: None,
+            };
+            let request = Some(RequestAttributes { http: Some(http) });
+            let check = CheckRequest { attributes: Some(AttributeContext { source: None, request }) };
+            let read = CheckRequest::decode(unframe(framed(&check.encode_to_vec())).unwrap()).unwrap();
+            let told = original(read).unwrap();
+            prop_assert_eq!(told.method.as_str(), method);
+            prop_assert_eq!(told.target, crate::message::Target::Origin { path_and_query: path.into(), authority: None });
+            prop_assert_eq!(&told.headers[header::HOST], "a.ir");
+        }
+    }
 
-#[derive(Clone, PartialEq, Message)]
-struct SocketAddress {
-    #[prost(string, tag = "2")]
-    address: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RequestAttributes {
-    #[prost(message, optional, tag = "2")]
-    http: Option<HttpRequest>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct HttpRequest {
-    #[prost(string, tag = "2")]
-    method: String,
-    #[prost(message, repeated, tag = "3")]
-    headers: Vec<Pair>,
-    /// With the query, as the client sent it.
-    #[prost(string, tag = "4")]
-    path: String,
-    #[prost(string, tag = "5")]
-    host: String,
-    /// Instead of `headers`, with `encode_raw_headers`.
-    #[prost(message, optional, tag = "13")]
-    header_map: Option<EnvoyHeaders>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Pair {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct EnvoyHeaders {
-    #[prost(message, repeated, tag = "1")]
-    headers: Vec<EnvoyHeader>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct EnvoyHeader {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(string, tag = "2")]
-    value: String,
-    #[prost(bytes = "vec", tag = "3")]
-    raw_value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct CheckResponse {
-    #[prost(message, optional, tag = "1")]
-    status: Option<Status>,
-    #[prost(oneof = "HttpResponse", tags = "2, 3")]
-    http_response: Option<HttpResponse>,
-}
-
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum HttpResponse {
-    #[prost(message, tag = "2")]
-    Denied(DeniedHttpResponse),
-    #[prost(message, tag = "3")]
-    Ok(OkHttpResponse),
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Status {
-    #[prost(int32, tag = "1")]
-    code: i32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct DeniedHttpResponse {
-    #[prost(message, optional, tag = "1")]
-    status: Option<HttpStatus>,
-    #[prost(message, repeated, tag = "2")]
-    headers: Vec<HeaderValueOption>,
-    #[prost(string, tag = "3")]
-    body: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct HttpStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct OkHttpResponse {
-    #[prost(message, repeated, tag = "2")]
-    headers: Vec<HeaderValueOption>,
-    #[prost(string, repeated, tag = "5")]
-    headers_to_remove: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct HeaderValueOption {
-    #[prost(message, optional, tag = "1")]
-    header: Option<EnvoyHeader>,
-    /// `false` replaces, in every version of Envoy; left out, newer ones append.
-    #[prost(message, optional, tag = "2")]
-    append: Option<BoolValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct BoolValue {
-    #[prost(bool, tag = "1")]
-    value: bool,
+    /// Envoy removes after it has set.
+    #[test]
+    fn what_is_set_is_not_removed() {
+        let mut response = Response::new(Body::Empty);
+        response.headers_mut().insert("x-gateway-level", HeaderValue::from_static("2"));
+        let verdict = Verdict { response, allowed: Some(IdentityKind::Token) };
+        let own = vec!["x-gateway-level".to_owned(), "x_gateway_level".to_owned()];
+        let Some(HttpResponse::Ok(answer)) = respond(verdict, own).http_response else { panic!("a yes becomes a no") };
+        assert_eq!(answer.headers.len(), 1);
+        assert_eq!(answer.headers_to_remove, ["x_gateway_level"], "`identity: token` leaves the token");
+    }
 }
