@@ -146,15 +146,19 @@ impl TokenClient {
 
     /// Adds to `form` what proves who asks; gives `Authorization` where that is how.
     fn prove(&self, form: &mut Form, now: UnixTime) -> Option<HeaderValue> {
+        if let Proof::Basic(value) = &self.proof {
+            return Some(value.clone());
+        }
+        // A pushed request has it already, and twice is once too often.
+        if !form.has("client_id") {
+            form.push("client_id", &self.id);
+        }
         match &self.proof {
-            Proof::Basic(value) => return Some(value.clone()),
-            Proof::None | Proof::Tls => form.push("client_id", &self.id),
+            Proof::Basic(_) | Proof::None | Proof::Tls => {}
             Proof::Post(secret) => {
-                form.push("client_id", &self.id);
                 form.push("client_secret", secret.expose());
             }
             Proof::Jwt { key, key_id } => {
-                form.push("client_id", &self.id);
                 form.push("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
                 form.push("client_assertion", &self.assertion(key, key_id.as_deref(), now));
             }

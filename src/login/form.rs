@@ -30,6 +30,10 @@ impl Form {
         encode_to(&mut self.0, value);
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.0.split('&').any(|pair| pair.split('=').next() == Some(name))
+    }
+
     pub fn into_string(self) -> String {
         self.0
     }

@@ -293,7 +293,12 @@ fn id_token(issuer: &str, manner: &Manner, asked: &HashMap<String, String>, acce
 
 pub fn parse(text: &str) -> HashMap<String, String> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(n, v)| (decode(n), decode(v))).collect()
+    let mut fields = HashMap::new();
+    for (name, value) in pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        let twice = fields.insert(decode(name), decode(value));
+        assert!(twice.is_none(), "{name} must not be sent twice (RFC 6749 section 3.1)");
+    }
+    fields
 }
 
 pub fn decode(text: &str) -> String {

@@ -32,7 +32,8 @@ async fn a_key_of_our_own_proves_who_we_are() {
 async fn a_request_is_pushed_where_that_is_offered() {
     let sso = Provider::start().await;
     sso.manner().par = true;
-    let world = World::with(CLIENT, KEYS, sso).await;
+    let client = "client: { id: gateway, key: { file: client.key } }";
+    let world = World::with(client, KEYS, sso).await;
     let mut browser = world.browser();
     let page = browser.send("GET", &at(TEHRAN, "/.gateway/login?to=/l1"), &["Accept: text/html"], "").await;
     let query = page.location().split_once('?').unwrap().1.to_owned();

@@ -49,7 +49,7 @@ pub(super) const fn texts(code: Code) -> &'static Texts {
             remedy: "Tell the support of that site, and give the reference below.",
         },
         Code::LoginRequired => &Texts {
-            title: "Sign-in is required",
+            title: "Please sign in",
             detail: "This route is for people who are signed in at this portal: open login_url in the browser.",
             happened: "This service is open only to people who have signed in, and you are not signed in.",
             remedy: "Sign in, and try again. A form that you were filling in has not been sent.",
