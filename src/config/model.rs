@@ -284,7 +284,7 @@ pub enum Par {
 pub enum Provider {
     /// `<issuer>/.well-known/openid-configuration`
     Discovery(http::Uri),
-    Written(ProviderEndpoints),
+    Written(Box<ProviderEndpoints>),
 }
 
 /// What of an SSO's metadata a login needs (OpenID Connect Discovery 1.0 section 3; RFC 8414).

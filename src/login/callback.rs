@@ -146,6 +146,11 @@ impl Login {
             Ok(cookies) => cookies,
             Err(StoreAway) => return visit.store_away(),
         };
+        if cookies.values().is_empty() {
+            // Without its cookie they would be sent here again and again.
+            let ended = Ended::Invalid("what the SSO said is too large for a session in cookies");
+            return Box::pin(self.end_badly(party, attempt, ended, visit)).await;
+        }
         if !enough {
             return setting(self.too_low(party, attempt, visit), cookies.values());
         }

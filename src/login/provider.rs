@@ -31,7 +31,7 @@ pub struct Endpoints {
 impl Endpoints {
     pub fn new(source: Provider, issuer: String, fetcher: Fetcher) -> Endpoints {
         let known = match &source {
-            Provider::Written(endpoints) => Some((Instant::now(), Arc::new(endpoints.clone()))),
+            Provider::Written(endpoints) => Some((Instant::now(), Arc::new((**endpoints).clone()))),
             Provider::Discovery(_) => None,
         };
         Endpoints { source, issuer, fetcher, known: Mutex::new(known), fetching: tokio::sync::Mutex::new(()) }

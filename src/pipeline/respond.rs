@@ -198,14 +198,12 @@ impl HttpBody for Recorded {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(lasting) = &mut self.lasting {
-            if lasting.poll_end(cx) {
-                self.body = Body::Empty;
-                if let Some(record) = &self.record {
-                    count(&record.books().tally.streams_ended);
-                }
-                self.lasting = None;
+        if self.lasting.as_mut().is_some_and(|lasting| lasting.poll_end(cx)) {
+            self.body = Body::Empty;
+            if let Some(record) = &self.record {
+                count(&record.books().tally.streams_ended);
             }
+            self.lasting = None;
         }
         let mut polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &mut polled

@@ -15,6 +15,9 @@ use crate::support::sso::{self, Key, b64};
 use crate::support::token::{acr, now, unique};
 use crate::support::wire::{Message, Wire};
 
+/// Names and values.
+pub type Parameters = Vec<(String, String)>;
+
 /// What is said to whoever asks next.
 pub struct Manner {
     /// Nobody is logged in at the SSO while this is `None`.
@@ -26,7 +29,7 @@ pub struct Manner {
     /// `error` instead of a code.
     pub error: Option<&'static str>,
     /// Changes the parameters of the answer.
-    pub answer: Option<fn(&mut Vec<(String, String)>)>,
+    pub answer: Option<fn(&mut Parameters)>,
     /// Changes the claims of the ID token.
     pub claims: Option<fn(&mut Map<String, Value>)>,
     /// Signs the ID token.

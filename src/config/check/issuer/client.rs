@@ -164,13 +164,13 @@ fn provider(
     let metadata = metadata?;
     let endpoint = |key| metadata.url(key).flatten();
     if let (Some(authorization), Some(token)) = (endpoint("authorization_endpoint"), endpoint("token_endpoint")) {
-        return Some(Provider::Written(ProviderEndpoints {
+        return Some(Provider::Written(Box::new(ProviderEndpoints {
             authorization,
             token,
             end_session: endpoint("end_session_endpoint"),
             pushed_requests: endpoint("pushed_authorization_request_endpoint"),
             iss_in_answer: metadata.says_iss,
-        }));
+        })));
     }
     let found = well_known(iss?);
     if found.is_none() {
