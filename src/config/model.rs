@@ -252,6 +252,19 @@ pub enum ClientProof {
     Tls(Arc<Identity>),
 }
 
+impl ClientProof {
+    /// As `auth` has it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            ClientProof::None => "none",
+            ClientProof::Basic(_) => "client_secret_basic",
+            ClientProof::Post(_) => "client_secret_post",
+            ClientProof::PrivateKeyJwt { .. } => "private_key_jwt",
+            ClientProof::Tls(_) => "tls",
+        }
+    }
+}
+
 impl PartialEq for ClientProof {
     fn eq(&self, other: &ClientProof) -> bool {
         match (self, other) {

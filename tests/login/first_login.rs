@@ -1,7 +1,9 @@
 //! From nobody to somebody: the redirect, the answer, and back where they were.
 
 use crate::browser::NAVIGATION;
-use crate::world::{TAMIN, TEHRAN, World, assertion, at};
+use crate::provider::Provider;
+use crate::support::agency::Agency;
+use crate::world::{CLIENT, IN_COOKIES, SESSIONS, TAMIN, TEHRAN, World, assertion, at, config};
 
 /// RP-1, SU-6, BF-1, BF-2: code flow with PKCE, state and nonce, and back with query and fragment.
 #[tokio::test]
@@ -113,4 +115,37 @@ async fn the_sso_being_away_ends_no_session() {
     let mut browser = world.logged_in(2).await;
     world.sso.go_away();
     assert_eq!(browser.fetch(&at(TEHRAN, "/l2")).await.status(), 200);
+}
+
+/// Stateless fleets: the session is in the browser, sealed; another gateway with the same keys goes on with it.
+#[tokio::test]
+async fn a_session_in_cookies_opens_another_gateway_with_the_same_key() {
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, IN_COOKIES);
+    let world = World::of(&yaml, agency, sso).await;
+    let mut browser = world.logged_in(1).await;
+    assert_eq!(browser.go(&at(TEHRAN, "/l3")).await.status(), 200, "a step-up");
+    let status = browser.fetch(&at(TEHRAN, "/.gateway/session")).await.json();
+    assert_eq!((status["level"].as_u64(), status["name"].as_str()), (Some(3), Some("Sara Ahmadi")));
+    let World { gateway, sso, agency } = world;
+    let world = World { gateway: gateway.restart().await, sso, agency };
+    let mut same = world.browser();
+    for (name, value) in browser.cookies_of(TEHRAN) {
+        same.set_cookie(TEHRAN, &name, &value);
+    }
+    assert_eq!(same.fetch(&at(TEHRAN, "/l3")).await.status(), 200);
+}
+
+/// A login that began before a reload ends after it.
+#[tokio::test]
+async fn a_reload_in_the_middle_of_a_login_changes_nothing() {
+    let world = World::start().await;
+    let mut browser = world.browser();
+    let page = browser.send("GET", &at(TEHRAN, "/.gateway/login?to=/l1"), &["Accept: text/html"], "").await;
+    assert_eq!(world.gateway.admin("POST", "/reload").await.status(), 200);
+    let page = browser.follow(page).await;
+    assert_eq!((page.status(), page.url), (200, at(TEHRAN, "/l1")));
+    assert_eq!(world.gateway.admin("POST", "/reload").await.status(), 200);
+    assert_eq!(browser.fetch(&at(TEHRAN, "/l1")).await.status(), 200);
+    assert_eq!(world.logins("silent").await, 1.0, "counters go on");
 }

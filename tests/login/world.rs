@@ -34,7 +34,7 @@ pub fn config(sso: &Provider, agency: &Agency, client: &str, agency_keys: &str) 
     };
     let tls = "tls: { certificates: [ { cert: portals.pem, key: portals.key } ] }";
     Config::new()
-        .top("sessions: { grace: 0s }")
+        .top(SESSIONS)
         .listeners(&[&format!("{{ name: public, address: 127.0.0.1:0, {tls} }}")])
         .issuers(&[&issuer])
         .agency_with("registry", &agency.url(), agency_keys)
@@ -47,6 +47,11 @@ pub fn config(sso: &Provider, agency: &Agency, client: &str, agency_keys: &str) 
         .route(&route("either", "level: 1, via: either"))
 }
 
+/// In memory, and without a grace for streams: a test need not wait for it.
+pub const SESSIONS: &str = "sessions: { grace: 0s }";
+/// In the browser.
+pub const IN_COOKIES: &str = "sessions: { store: cookie, keys: [session.key], grace: 0s }";
+
 impl World {
     pub async fn start() -> World {
         World::with(CLIENT, "timeouts: { connect: 5s }", Provider::start().await).await
@@ -58,12 +63,17 @@ impl World {
     }
 
     pub async fn before(agency: Agency, client: &str, agency_keys: &str, sso: Provider) -> World {
-        let dir = directory(&config(&sso, &agency, client, agency_keys).yaml());
+        World::of(&config(&sso, &agency, client, agency_keys).yaml(), agency, sso).await
+    }
+
+    pub async fn of(yaml: &str, agency: Agency, sso: Provider) -> World {
+        let dir = directory(yaml);
         let portals = certs::ca().sign(&[TEHRAN, TAMIN, "portal.evil.example"]);
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         write("portals.pem", &portals.cert);
         write("portals.key", &portals.key);
         write("secret", "s3cret:+\n");
+        write("session.key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
         write("client.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
         let ours = certs::ca().sign(&["gateway.example"]);
         write("client-cert.pem", &ours.cert);
