@@ -27,7 +27,7 @@ fn routes(count: usize) -> Vec<Route> {
         rewrite: Rewrite::default().into(),
         body_limit: None,
         rate: None,
-        timeouts: Timeouts { connect: second, response: second, idle: second },
+        timeouts: Timeouts { connect: second, response: second, idle: second, request: None }.into(),
         retry: true,
         cors: None,
     };

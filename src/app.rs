@@ -2,6 +2,7 @@
 
 pub mod notify;
 pub mod reload;
+pub mod started;
 pub mod upgrade;
 pub mod watch;
 
@@ -20,6 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::notify::Notify;
 use self::reload::Reloader;
+use self::started::Started;
 use self::upgrade::{Program, TakenOver, Upgrader};
 use crate::admin::reloads::Reloads;
 use crate::admin::upgrades::{self, Upgrades};
@@ -59,7 +61,7 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     control: Arc<Control>,
     workers: Vec<WorkerHandle>,
-    log: Option<access_log::Writer>,
+    log: access_log::Writer,
     /// Keys are refreshed and the admin listener answers here.
     runtime: Runtime,
     notify: Notify,
@@ -89,9 +91,10 @@ pub fn start_on(
     let names = Arc::new(Names::default());
     let clock = Clock::system();
     let around = Surroundings { control: runtime.handle().clone(), clock: clock.clone(), names: names.clone() };
+    let started = Started::new(&config, workers);
     let count = workers.or(config.workers).unwrap_or_else(cores).max(1);
     let (log_to, admin_address) = (config.access_log.clone(), config.admin);
-    let snapshot = compile(config, None, &around).map_err(StartError)?;
+    let mut snapshot = compile(config, None, &around).map_err(StartError)?;
     let config = snapshot.config.clone();
 
     let opened = config.listeners.iter().map(|listener| {
@@ -99,6 +102,7 @@ pub fn start_on(
         ListenerLive::open(listener, sockets, count)
     });
     let opened = opened.collect::<io::Result<Vec<_>>>()?;
+    snapshot.listeners = opened.iter().map(|(listener, _)| (listener.id, listener.name())).collect();
     let admin_socket = admin_address.map(|asked| Ok((asked, open_admin(asked, &mut inherited)?)));
     let admin_socket = admin_socket.transpose().map_err(StartError)?;
     let legacy = inherited.legacy;
@@ -107,8 +111,7 @@ pub fn start_on(
     let live = Arc::new(Live::new(snapshot, runtime.handle().clone()));
     let log = access_log::start(&log_to, names.clone())
         .map_err(|error| StartError(format!("the access log cannot be written: {error}")))?;
-    let sender = log.as_ref().map(|writer| writer.sender.clone());
-    let workers = (0..count).map(|index| thread::start(index, live.clone(), sender.clone(), clock.clone()));
+    let workers = (0..count).map(|index| thread::start(index, live.clone(), log.sender.clone(), clock.clone()));
     let workers = workers.collect::<io::Result<Vec<_>>>()?;
     let (reloads, reload_wishes) = Reloads::new();
     let (upgrades, wishes) = Upgrades::new(legacy.upgrades);
@@ -137,11 +140,21 @@ pub fn start_on(
     let admin_task = admin_socket.as_ref().map(|(_, socket)| serve_admin(socket, &runtime, &control, left));
     let admin_task = admin_task.transpose()?;
     let (file, last_good) = (config.file.clone(), last_good.into());
-    let reloader = Reloader { file, control: control.clone(), around, last_good, notify: notify.clone() };
+    let (outlet, notify_reloads) = (log.outlet.clone(), notify.clone());
+    let reloader = Reloader {
+        file,
+        control: control.clone(),
+        around,
+        last_good,
+        started,
+        outlet,
+        notify: notify_reloads,
+        renewal_refused: false.into(),
+    };
     runtime.spawn(reload::serve(Arc::new(reloader), reload_wishes));
     runtime.spawn(watch::serve(control.clone(), watch::prints(&config)));
     runtime.spawn(notify.clone().watchdog(control.clone()));
-    let listeners = control.listeners.load().iter().map(|l| (l.name.clone(), l.address)).collect();
+    let listeners = control.listeners.load().iter().map(|l| (l.name(), l.address)).collect();
     let admin = admin_socket.as_ref().map(|(_, socket)| socket.local_addr()).transpose()?;
     Ok(Running {
         listeners,
@@ -268,10 +281,8 @@ impl Running {
         let cut = std::mem::take(&mut self.workers).into_iter().map(|worker| worker.thread.join().unwrap_or(0)).sum();
         let admin = self.close_admin();
         self.runtime.block_on(farewell(admin));
-        if let Some(log) = self.log {
-            drop(log.sender);
-            let _ = log.thread.join();
-        }
+        drop(self.log.sender);
+        let _ = self.log.thread.join();
         self.runtime.shutdown_background();
         cut
     }

@@ -63,6 +63,9 @@ impl From<Response<Body>> for Outbound {
     }
 }
 
+/// Whatever must live as long as something else; what it does on drop is its owner's affair.
+pub type Guard = Box<dyn std::any::Any>;
+
 /// Bytes in order, both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}

@@ -69,6 +69,8 @@ codes! {
     LevelTooLow = "level_too_low", 401;
     AuthenticationTooOld = "authentication_too_old", 401;
     ScopeMissing = "scope_missing", 403;
+    /// A proxy asks for a verdict that is not its to ask for.
+    VerifyForbidden = "verify_forbidden", 403;
     RouteUnknown = "route_unknown", 404;
     MethodNotAllowed = "method_not_allowed", 405;
     PathAmbiguous = "path_ambiguous", 400;
@@ -172,10 +174,14 @@ impl Scheme {
     }
 }
 
+/// A listener for as long as it accepts, whatever it is called meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub u32);
+
 /// What is known of a connection once it is accepted (and, with TLS, once the handshake is done). Shared by all its requests.
 #[derive(Clone, Debug)]
 pub struct ConnInfo {
-    /// The listener's name: also the `realm` of challenges.
+    /// The listener's name when it was accepted: also the `realm` of challenges.
     pub listener: Arc<str>,
     pub peer: SocketAddr,
     pub local: SocketAddr,

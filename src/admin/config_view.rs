@@ -16,7 +16,7 @@ pub fn config(control: &Control) -> Value {
     let listeners = control.listeners.load();
     let listeners = listeners.iter().map(|listener| {
         let tls = listener.settings.load().tls.is_some();
-        json!({"name": &*listener.name, "address": listener.address.to_string(), "tls": tls})
+        json!({"name": &*listener.name(), "address": listener.address.to_string(), "tls": tls})
     });
     json!({
         "file": config.file.display().to_string(),
@@ -24,6 +24,7 @@ pub fn config(control: &Control) -> Value {
         "loaded_at": snapshot.loaded_at,
         "listeners": listeners.collect::<Vec<_>>(),
         "last_reload": control.reloads.last(),
+        "waits_for_restart": control.reloads.waiting(),
         "issuers": snapshot.issuers.iter().map(|i| issuer(&i.model)).collect::<Vec<_>>(),
         "agencies": config.agencies.iter().map(agency).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(|r| route(r, config)).collect::<Vec<_>>(),
@@ -50,8 +51,10 @@ fn issuer(issuer: &Issuer) -> Value {
 }
 
 fn agency(agency: &Agency) -> Value {
+    let verify = agency.verify.as_ref();
     json!({
         "name": &*agency.name,
+        "verify": verify.map(|v| json!({"from": v.from.iter().map(ToString::to_string).collect::<Vec<_>>(), "client": v.client})),
         "title": {"fa": agency.title.fa, "en": agency.title.en},
         "endpoints": agency.endpoints.iter().map(|e| json!({"url": &*e.url, "weight": e.weight})).collect::<Vec<_>>(),
     })
@@ -118,6 +121,7 @@ pub async fn agencies(control: &Control) -> Value {
                     "url": &*endpoint.endpoint.url,
                     "healthy": vitals.health.is_healthy(),
                     "ejected": vitals.ejection.is_ejected(),
+                    "resting": vitals.rest.is_on_now(),
                     "addresses": vitals.addresses.count(),
                     "in_flight": seen.in_flight,
                     "idle": seen.idle,
@@ -126,7 +130,18 @@ pub async fn agencies(control: &Control) -> Value {
                     "failed": seen.failed,
                 })
             });
-            json!({"name": &*agency.name, "endpoints": each.collect::<Vec<_>>()})
+            let bulkhead = &agency.bulkhead;
+            agency.settle();
+            json!({
+                "name": &*agency.name,
+                "forwarded": !agency.endpoints.is_empty(),
+                "in_flight": bulkhead.under_way(),
+                "limit": agency.limit(),
+                "queued": bulkhead.queued(),
+                "connections": bulkhead.connections(),
+                "saturated": bulkhead.is_saturated(),
+                "endpoints": each.collect::<Vec<_>>(),
+            })
         })
         .collect();
     json!({"agencies": agencies})

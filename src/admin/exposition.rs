@@ -16,6 +16,9 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::control::Control;
 use crate::auth::keys::RefreshOutcome;
+use crate::balance::Spent;
+use crate::balance::bulkhead::Full as NoRoom;
+use crate::balance::ledger::LedgerReport;
 use crate::balance::pool::EndpointReport;
 use crate::live::Snapshot;
 use crate::observe::StatId;
@@ -30,6 +33,7 @@ struct Sums {
     routes: HashMap<StatId, RouteTally>,
     agencies: HashMap<Arc<str>, Histogram>,
     endpoints: HashMap<u64, EndpointReport>,
+    ledgers: HashMap<Arc<str>, LedgerReport>,
     log_dropped: u64,
     tunnels: u64,
     streams_ended: u64,
@@ -45,6 +49,7 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     families.extend(tokens(control, &snapshot));
     families.extend(sessions(&snapshot.sessions));
     families.extend(upstreams(&snapshot, &sums));
+    families.extend(bulkheads(&snapshot, &sums));
     families.extend(configuration(control, &snapshot));
     families.retain(|family| !family.get_metric().is_empty());
     let mut text = Vec::new();
@@ -66,6 +71,7 @@ async fn sum(control: &Control) -> Sums {
             sum.duration.add(&route.duration);
             merge(&mut sum.requests, route.requests);
             merge(&mut sum.decisions, route.decisions);
+            merge(&mut sum.verdicts, route.verdicts);
         }
         for (agency, histogram) in report.tally.agencies {
             sums.agencies.entry(agency).or_default().add(&histogram);
@@ -75,6 +81,9 @@ async fn sum(control: &Control) -> Sums {
             sum.opened += seen.opened;
             sum.reused += seen.reused;
             sum.failed += seen.failed;
+        }
+        for (agency, ledger) in report.ledgers {
+            sums.ledgers.entry(agency).or_default().add(&ledger);
         }
         sums.log_dropped += report.tally.log_dropped;
         sums.tunnels += report.tally.tunnels;
@@ -103,11 +112,12 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut durations =
         family("request_duration_seconds", MetricType::HISTOGRAM, "From the request's head to the end of its answer.");
     let mut decisions = family("auth_decisions_total", MetricType::COUNTER, "Callers admitted or refused.");
+    let mut verdicts = family("verdicts_total", MetricType::COUNTER, "Answers to proxies that asked for a verdict.");
     let mut in_flight = family("in_flight", MetricType::GAUGE, "Requests under way.");
     let mut ids: Vec<&StatId> = sums.routes.keys().collect();
     ids.sort_unstable();
     for id in ids {
-        let (Some(name), Some(route)) = (control.names.name(*id), sums.routes.get(id)) else { continue };
+        let (Some(name), Some(route)) = (control.names.name_in_use(*id), sums.routes.get(id)) else { continue };
         let RouteName { route: label, agency } = &name;
         for (outcome, count) in &route.requests {
             let status = outcome.status.to_string();
@@ -121,16 +131,20 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
             let outcome = decision.map_or("admitted", |code| code.as_str());
             decisions.mut_metric().push(counter(&[("route", label), ("outcome", outcome)], *count));
         }
+        for (verdict, count) in &route.verdicts {
+            let outcome = verdict.map_or("allowed", |code| code.as_str());
+            verdicts.mut_metric().push(counter(&[("route", label), ("outcome", outcome)], *count));
+        }
         durations.mut_metric().push(histogram(&[("route", label)], &route.duration));
         in_flight.mut_metric().push(gauge(&[("route", label)], route.in_flight as f64));
     }
-    vec![totals, durations, decisions, in_flight]
+    vec![totals, durations, decisions, verdicts, in_flight]
 }
 
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut open = family("connections_open", MetricType::GAUGE, "Connections of callers.");
     for listener in control.listeners.load().iter() {
-        open.mut_metric().push(gauge(&[("listener", &listener.name)], listener.addresses.open() as f64));
+        open.mut_metric().push(gauge(&[("listener", &*listener.name())], listener.addresses.open() as f64));
     }
     vec![
         open,
@@ -239,6 +253,44 @@ fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
     vec![durations, healthy, checks, ejections, addresses, connections]
 }
 
+/// What agencies have under way of what they may, and what was spent on asking again.
+fn bulkheads(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
+    let mut under_way = family("upstream_in_flight", MetricType::GAUGE, "Requests that an agency has under way.");
+    let mut limits = family("upstream_limit", MetricType::GAUGE, "How many it may have under way now.");
+    let mut queued = family("upstream_queued", MetricType::GAUGE, "Requests that wait for a place at an agency.");
+    let mut open = family("upstream_connections_open", MetricType::GAUGE, "Open connections to an agency.");
+    let mut saturated =
+        family("upstream_saturated", MetricType::GAUGE, "1 from when an agency was full until half of it is free.");
+    let mut overloaded = family(
+        "upstream_overloaded_total",
+        MetricType::COUNTER,
+        "Requests turned away because their agency had as much as it may.",
+    );
+    let mut retries = family("retries_total", MetricType::COUNTER, "Requests sent again, and those that could not be.");
+    let mut hedges = family("hedges_total", MetricType::COUNTER, "Reads asked of a second endpoint, and those not.");
+    for agency in &snapshot.agencies {
+        let (name, bulkhead) = ([("agency", &*agency.name)], &agency.bulkhead);
+        agency.settle();
+        under_way.mut_metric().push(gauge(&name, f64::from(bulkhead.under_way())));
+        limits.mut_metric().push(gauge(&name, f64::from(agency.limit())));
+        queued.mut_metric().push(gauge(&name, f64::from(bulkhead.queued())));
+        open.mut_metric().push(gauge(&name, f64::from(bulkhead.connections())));
+        saturated.mut_metric().push(gauge(&name, f64::from(u8::from(bulkhead.is_saturated()))));
+        for why in NoRoom::ALL {
+            let labels = [name[0], ("reason", why.as_str())];
+            overloaded.mut_metric().push(counter(&labels, bulkhead.turned_away(why)));
+        }
+        let spent = sums.ledgers.get(&agency.name).copied().unwrap_or_default();
+        for of in Spent::RETRIES {
+            retries.mut_metric().push(counter(&[name[0], ("outcome", of.as_str())], spent.of(of)));
+        }
+        for of in Spent::HEDGES.into_iter().filter(|_| agency.hedge.is_some()) {
+            hedges.mut_metric().push(counter(&[name[0], ("outcome", of.as_str())], spent.of(of)));
+        }
+    }
+    vec![under_way, limits, queued, open, saturated, overloaded, retries, hedges]
+}
+
 fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut info = family("config_info", MetricType::GAUGE, "The configuration in force, by the SHA-256 of its file.");
     info.mut_metric().push(gauge(&[("sha256", &snapshot.config.sha256)], 1.0));
@@ -246,8 +298,9 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         family("tls_certificate_expiry_seconds", MetricType::GAUGE, "Seconds until a certificate expires.");
     let now = control.clock.now();
     for listener in control.listeners.load().iter() {
+        let name = listener.name();
         for certificate in listener.settings.load().certificates.iter() {
-            let labels = [("listener", &*listener.name), ("subject", &*certificate.subject)];
+            let labels = [("listener", &*name), ("subject", &*certificate.subject)];
             expiry.mut_metric().push(gauge(&labels, (certificate.not_after - now) as f64));
         }
     }
@@ -267,8 +320,14 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         MetricType::GAUGE,
         "Included files that are faulty: their last good versions are in force.",
     );
-    kept.mut_metric().push(gauge(&[], control.reloads.kept() as f64));
-    vec![info, expiry, reloads, upgrades, refused, kept]
+    kept.mut_metric().push(gauge(&[], control.reloads.kept().len() as f64));
+    let mut waiting = family(
+        "config_waits_for_restart",
+        MetricType::GAUGE,
+        "Keys of the configuration in force that take effect at the next start.",
+    );
+    waiting.mut_metric().push(gauge(&[], control.reloads.waiting().len() as f64));
+    vec![info, expiry, reloads, upgrades, refused, kept, waiting]
 }
 
 fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {

@@ -16,13 +16,11 @@ pub enum Outcome {
         at: UnixTime,
         warnings: Vec<Fault>,
         kept: Vec<KeptFile>,
+        /// What of it waits for the next start.
+        waiting: Vec<Fault>,
     },
     /// The configuration before it is still in force.
-    Refused {
-        sha256: String,
-        at: UnixTime,
-        faults: Vec<Fault>,
-    },
+    Refused { sha256: String, at: UnixTime, faults: Vec<Fault> },
 }
 
 impl Outcome {
@@ -33,10 +31,11 @@ impl Outcome {
     /// As the contract has it (section 5, "JSON"). `sha256` is of what is in force.
     pub fn as_json(&self) -> Value {
         match self {
-            Outcome::Applied { sha256, at, warnings, kept } => {
+            Outcome::Applied { sha256, at, warnings, kept, waiting } => {
+                let faults: Vec<&Fault> = waiting.iter().chain(warnings).collect();
                 let kept = kept.iter().map(|k| json!({"file": k.file, "in_use": k.in_use, "faults": k.faults}));
                 let kept: Vec<Value> = kept.collect();
-                json!({"outcome": "applied", "sha256": sha256, "faults": warnings, "at": at, "kept": kept})
+                json!({"outcome": "applied", "sha256": sha256, "faults": faults, "at": at, "kept": kept})
             }
             Outcome::Refused { sha256, at, faults } => {
                 json!({"outcome": "refused", "sha256": sha256, "faults": faults, "at": at})
@@ -63,6 +62,9 @@ struct Seen {
     applied: u64,
     refused: u64,
     last: Option<Outcome>,
+    /// Of the configuration in force, as the next.
+    waiting: Vec<Fault>,
+    kept: Vec<KeptFile>,
 }
 
 impl Reloads {
@@ -89,17 +91,23 @@ impl Reloads {
     }
 
     /// Included files whose last good version is in force instead of what is on disk.
-    pub fn kept(&self) -> usize {
-        match &self.seen.lock().unwrap_or_else(PoisonError::into_inner).last {
-            Some(Outcome::Applied { kept, .. }) => kept.len(),
-            _ => 0,
-        }
+    pub fn kept(&self) -> Vec<KeptFile> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).kept.clone()
+    }
+
+    /// What of the configuration in force waits for the next start, whatever became of the reloads since.
+    pub fn waiting(&self) -> Vec<Fault> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).waiting.clone()
     }
 
     pub fn note(&self, outcome: &Outcome) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Outcome::Applied { .. } => seen.applied += 1,
+            Outcome::Applied { waiting, kept, .. } => {
+                seen.applied += 1;
+                seen.kept.clone_from(kept);
+                seen.waiting.clone_from(waiting);
+            }
             Outcome::Refused { .. } => seen.refused += 1,
         }
         seen.last = Some(outcome.clone());

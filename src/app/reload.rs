@@ -4,12 +4,13 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
 use super::notify::Notify;
+use super::started::Started;
 use crate::admin::Control;
 use crate::admin::reloads::{Outcome, Wish};
 use crate::config::model::{ClientAuth, Listener, ServerTls};
@@ -17,7 +18,8 @@ use crate::config::{self, Config, Fault, KeptFile, LastGood, Loaded};
 use crate::listen::listener::{Settings, Shares};
 use crate::listen::thread::Patience;
 use crate::listen::{ListenerLive, Order};
-use crate::live::{Surroundings, compile, end_orphans, load_checked_with};
+use crate::live::{Surroundings, compile, end_orphans, load_anew, load_checked_with};
+use crate::observe::access_log::{Out, Outlet};
 use crate::tls::certs::{LoadedCertificate, load_server};
 use crate::tls::server::server_config;
 
@@ -27,7 +29,11 @@ pub struct Reloader {
     pub around: Surroundings,
     /// The included files as they are in force, for those that may keep their last good version.
     pub last_good: Mutex<LastGood>,
+    pub started: Started,
+    pub outlet: Outlet,
     pub notify: Notify,
+    /// What is told of the last reload is that changed files could not be put in force.
+    pub renewal_refused: AtomicBool,
 }
 
 /// One reload after the other, for as long as there are wishes. What was asked for meanwhile is one reload.
@@ -58,29 +64,44 @@ pub async fn serve(reloader: Arc<Reloader>, mut wishes: mpsc::UnboundedReceiver<
 /// Sockets of listeners that are new, bound before anything is changed.
 type Fresh = (Arc<ListenerLive>, Shares);
 
+/// What was put in force.
+struct Applied {
+    sha256: String,
+    warnings: Vec<Fault>,
+    kept: Vec<KeptFile>,
+}
+
 /// Everything a change needs, ready to be put in force.
 struct Plan {
     snapshot: crate::live::Snapshot,
     listeners: Vec<Arc<ListenerLive>>,
     fresh: Vec<Fresh>,
-    /// Listeners that stay, with what their new connections get.
-    changed: Vec<(Arc<ListenerLive>, Settings)>,
+    /// Listeners that stay, with what they are called now and what their new connections get.
+    changed: Vec<(Arc<ListenerLive>, Arc<str>, Settings)>,
+    /// Opened anew: an access log that was moved away is begun again.
+    log: Out,
 }
 
 impl Reloader {
     /// `renewal`: files that the configuration names have changed as well; certificates are renewed even if it is refused.
     fn reload(&self, renewal: bool) -> Outcome {
         self.notify.reloading();
+        self.renewal_refused.store(false, Ordering::Relaxed);
         let at = self.around.clock.now();
         let outcome = match self.try_reload() {
-            Ok((sha256, warnings, kept)) => {
+            Ok(Applied { sha256, warnings, kept }) => {
                 eprintln!("reload applied sha256={sha256}");
+                let waiting = self.started.waiting(&self.control.live.load().config);
+                if !waiting.is_empty() {
+                    eprintln!("warning: not all of it is in force");
+                    print_faults(&waiting);
+                }
                 for file in &kept {
                     let state = if file.in_use { "its last good version stays in force" } else { "it is left out" };
                     eprintln!("error: {} is faulty: {state}", file.file);
                     print_faults(&file.faults);
                 }
-                Outcome::Applied { sha256, at, warnings, kept }
+                Outcome::Applied { sha256, at, warnings, kept, waiting }
             }
             Err(faults) => {
                 eprintln!("reload refused, the configuration before it goes on:");
@@ -90,13 +111,14 @@ impl Reloader {
         };
         self.control.reloads.note(&outcome);
         if renewal && !outcome.is_applied() {
-            self.renew_certificates(&self.control.live.load().config);
+            // Its faults are among those of the reload, where they are told.
+            let _ = self.renew_files();
         }
         self.notify.ready();
         outcome
     }
 
-    fn try_reload(&self) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {
+    fn try_reload(&self) -> Result<Applied, Vec<Fault>> {
         self.apply(self.load()?)
     }
 
@@ -105,42 +127,58 @@ impl Reloader {
         load_checked_with(&self.file, self.around.clock.now(), &last_good)
     }
 
-    fn apply(&self, loaded: Loaded) -> Result<(String, Vec<Fault>, Vec<KeptFile>), Vec<Fault>> {
+    fn apply(&self, loaded: Loaded) -> Result<Applied, Vec<Fault>> {
         let Loaded { config, warnings, kept, last_good } = loaded;
         let plan = self.plan(config).map_err(|message| vec![self.fault(message)])?;
         let sha256 = plan.snapshot.config.sha256.clone();
         self.put_in_force(plan);
         *self.last_good.lock().unwrap_or_else(PoisonError::into_inner) = last_good;
-        Ok((sha256, warnings, kept))
+        Ok(Applied { sha256, warnings, kept })
     }
 
-    /// A certificate, key or CA file has changed. Where the configuration on disk is the one in force, all of it is made
-    /// anew; an edit that nobody asked to apply waits, and only the listeners' certificates are renewed.
+    /// A certificate, key or CA file has changed: all of the configuration in force is made anew, from its texts as they were
+    /// read. An edit on disk that nobody asked to apply waits, and so does one that was refused.
     fn renew(&self) -> Option<Outcome> {
-        let in_force = self.control.live.load();
-        match self.load() {
-            Ok(loaded) if loaded.config.sha256 == in_force.config.sha256 => {
-                let at = self.around.clock.now();
-                match self.apply(loaded) {
-                    Ok((sha256, ..)) => eprintln!("renewed: files of sha256={sha256} were read anew"),
-                    Err(faults) => {
-                        eprintln!("error: changed files cannot be put in force");
-                        print_faults(&faults);
-                        let sha256 = in_force.config.sha256.clone();
-                        let outcome = Outcome::Refused { sha256, at, faults };
-                        self.control.reloads.note(&outcome);
-                        return Some(outcome);
-                    }
-                }
+        let at = self.around.clock.now();
+        let sha256 = self.control.live.load().config.sha256.clone();
+        let outcome = match self.renew_files() {
+            // Mended: the refusal of the renewal before is no longer true.
+            Ok(()) if self.renewal_refused.swap(false, Ordering::Relaxed) => {
+                let (kept, waiting) = (self.control.reloads.kept(), self.control.reloads.waiting());
+                Outcome::Applied { sha256, at, warnings: Vec::new(), kept, waiting }
             }
-            _ => self.renew_certificates(&in_force.config),
+            Ok(()) => return None,
+            Err(faults) => {
+                self.renewal_refused.store(true, Ordering::Relaxed);
+                Outcome::Refused { sha256, at, faults }
+            }
+        };
+        self.control.reloads.note(&outcome);
+        Some(outcome)
+    }
+
+    fn renew_files(&self) -> Result<(), Vec<Fault>> {
+        let in_force = self.last_good.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let loaded = load_anew(&self.file, self.around.clock.now(), &in_force);
+        match loaded.and_then(|loaded| self.apply(loaded)) {
+            Ok(Applied { sha256, .. }) => {
+                eprintln!("renewed: files of sha256={sha256} were read anew");
+                Ok(())
+            }
+            Err(faults) => {
+                eprintln!("error: changed files cannot be put in force, but for what follows");
+                print_faults(&faults);
+                // One that is faulty holds no other listener's back.
+                self.renew_certificates(&self.control.live.load().config);
+                Err(faults)
+            }
         }
-        None
     }
 
     fn renew_certificates(&self, config: &Config) {
         for live in self.control.listeners.load().iter() {
-            let Some(listener) = config.listeners.iter().find(|listener| listener.name == live.name) else { continue };
+            let name = live.name();
+            let Some(listener) = config.listeners.iter().find(|listener| listener.name == name) else { continue };
             let Some(tls) = &listener.tls else { continue };
             let now = self.around.clock.now();
             let anew = tls.certificates.iter().map(|old| load_server(&old.files.0, &old.files.1, now).map(Arc::new));
@@ -158,12 +196,12 @@ impl Reloader {
                             let renewed =
                                 Settings { tls: Some(config), certificates: shown, ..Settings::clone(&settings) };
                             live.settings.store(Arc::new(renewed));
-                            eprintln!("renewed: certificates of listener {}", live.name);
+                            eprintln!("renewed: certificates of listener {name}");
                         }
-                        Err(error) => eprintln!("error: listener {}: {error}", live.name),
+                        Err(error) => eprintln!("error: listener {name}: {error}"),
                     }
                 }
-                Err(fault) => eprintln!("error: listener {}: a certificate file cannot be used: {fault:?}", live.name),
+                Err(fault) => eprintln!("error: listener {name}: a certificate file cannot be used: {fault:?}"),
             }
         }
     }
@@ -177,15 +215,17 @@ impl Reloader {
         let previous = self.control.live.load();
         let snapshot = compile(config, Some(&previous), &self.around)?;
         let running = self.control.listeners.load_full();
-        let mut plan = Plan { snapshot, listeners: Vec::new(), fresh: Vec::new(), changed: Vec::new() };
-        for listener in &plan.snapshot.config.listeners {
-            let same = running.iter().find(|live| live.name == listener.name && live.asked == listener.address);
+        let log = Out::open(&snapshot.config.access_log)
+            .map_err(|error| format!("the access log cannot be written: {error}"))?;
+        let mut plan = Plan { snapshot, listeners: Vec::new(), fresh: Vec::new(), changed: Vec::new(), log };
+        for (listener, same) in stay(&running, &plan.snapshot.config.listeners) {
             match same {
                 Some(live) => {
-                    let old = previous.config.listeners.iter().find(|old| old.name == listener.name);
-                    let settings = settings(listener, old, live).map_err(|error| error.to_string())?;
+                    let name = live.name();
+                    let old = previous.config.listeners.iter().find(|old| old.name == name);
+                    let settings = settings(listener, old, &live).map_err(|error| error.to_string())?;
                     plan.listeners.push(live.clone());
-                    plan.changed.push((live.clone(), settings));
+                    plan.changed.push((live, listener.name.clone(), settings));
                 }
                 None => {
                     let fresh = ListenerLive::open(listener, Vec::new(), self.control.workers.len());
@@ -195,6 +235,8 @@ impl Reloader {
                 }
             }
         }
+        let names = plan.listeners.iter().zip(&plan.snapshot.config.listeners);
+        plan.snapshot.listeners = names.map(|(live, listener)| (live.id, listener.name.clone())).collect();
         Ok(plan)
     }
 
@@ -202,16 +244,18 @@ impl Reloader {
         let control = &self.control;
         let previous = control.live.load();
         let patience = Patience::ending(plan.snapshot.config.drain);
-        for (live, settings) in plan.changed {
+        for (live, name, settings) in plan.changed {
+            live.rename(name);
             live.settings.store(Arc::new(settings));
         }
+        self.outlet.turn_to(plan.log);
         control.live.replace(plan.snapshot);
         end_orphans(&previous, &control.live.load());
         let before = control.listeners.swap(Arc::new(plan.listeners.clone()));
         for old in before.iter().filter(|old| !plan.listeners.iter().any(|kept| Arc::ptr_eq(kept, old))) {
             old.release();
             for worker in &control.workers {
-                let _ = worker.send(Order::Unlisten(old.name.clone(), patience));
+                let _ = worker.send(Order::Unlisten(old.id, patience));
             }
         }
         for (listener, shares) in plan.fresh {
@@ -223,6 +267,24 @@ impl Reloader {
             let _ = worker.send(Order::Adopt);
         }
     }
+}
+
+/// For each listener of a configuration the one that runs already: of its name and address, else at its address under a name
+/// that is gone. Each is taken once.
+fn stay<'a>(running: &[Arc<ListenerLive>], wanted: &'a [Listener]) -> Vec<(&'a Listener, Option<Arc<ListenerLive>>)> {
+    let mut left = running.to_vec();
+    let mut take = |fits: &dyn Fn(&ListenerLive) -> bool| {
+        let at = left.iter().position(|live| fits(live))?;
+        Some(left.remove(at))
+    };
+    let mut found: Vec<_> = wanted
+        .iter()
+        .map(|listener| (listener, take(&|live| live.name() == listener.name && live.asked == listener.address)))
+        .collect();
+    for (listener, same) in found.iter_mut().filter(|(_, same)| same.is_none()) {
+        *same = take(&|live| live.is_at(listener.address));
+    }
+    found
 }
 
 fn print_faults(faults: &[Fault]) {

@@ -175,7 +175,7 @@ impl Upgrader {
 
     fn pass(&self, line: &Line) -> io::Result<()> {
         for listener in self.control.listeners.load().iter() {
-            line.pass(&Purpose::Listener(listener.name.to_string(), listener.asked), &listener.sockets()?)?;
+            line.pass(&Purpose::Listener(listener.name().to_string(), listener.asked), &listener.sockets()?)?;
         }
         if let Some((asked, socket)) = &self.admin {
             line.pass(&Purpose::Admin(*asked), std::slice::from_ref(socket))?;

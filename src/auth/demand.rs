@@ -1,5 +1,6 @@
 //! When a request may ask for an issuer's keys to be fetched anew (JB-10): single flight, at most once in a while, and
-//! never again soon for a `kid` that the SSO did not know.
+//! never again soon for a `kid` that the SSO did not know. Who asks too soon is not forgotten: the fetch comes when it is due,
+//! so that one token is enough to bring the keys it needs.
 //!
 //! Workers ask and wait here; `refresh` works it off on the control runtime. It knows no keys and fetches nothing.
 
@@ -43,7 +44,10 @@ pub(super) struct Demand {
 #[derive(Default)]
 struct State {
     running: bool,
+    /// When the last fetch began that somebody had asked for.
     asked: Option<Instant>,
+    /// Somebody asked since the last fetch began, and none since has succeeded.
+    wanted: bool,
     unknown: VecDeque<(u64, Instant)>,
 }
 
@@ -79,37 +83,65 @@ impl Demand {
         state.unknown.push_back((hash, Instant::now()));
     }
 
-    /// The refresher begins: who asks now joins in.
-    pub(super) fn begin(&self) {
-        self.lock().running = true;
+    /// Asks for any key, and waits for nothing: there is none at all.
+    pub(super) fn want(&self) {
+        self.ask_for(None);
     }
 
-    /// The refresher is done: who waited may look again.
-    pub(super) fn finish(&self) {
-        self.lock().running = false;
+    /// The refresher begins: who asks now joins in.
+    pub(super) fn begin(&self) {
+        let mut state = self.lock();
+        state.running = true;
+        if std::mem::take(&mut state.wanted) {
+            state.asked = Some(Instant::now());
+        }
+    }
+
+    /// The refresher is done: who waited may look again. Who joined a fetch that failed, perhaps one that hung since before the
+    /// SSO came back, still wants one.
+    pub(super) fn finish(&self, succeeded: bool) {
+        let mut state = self.lock();
+        state.running = false;
+        state.wanted &= !succeeded;
+        drop(state);
         self.finished.send_modify(|n| *n = n.wrapping_add(1));
     }
 
+    /// How long until the fetch that somebody asked for is due; `None` when nobody did. The refresher asks, between its fetches.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let state = self.lock();
+        state.wanted.then(|| self.left(&state, Instant::now()))
+    }
+
+    fn left(&self, state: &State, now: Instant) -> Duration {
+        state.asked.map_or(Duration::ZERO, |at| self.allowance.every.saturating_sub(now.duration_since(at)))
+    }
+
     fn ask(&self, kid: u64) -> bool {
+        self.ask_for(Some(kid))
+    }
+
+    /// True when a fetch is under way or begins now.
+    fn ask_for(&self, kid: Option<u64>) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
         let remember = self.allowance.remember;
         while state.unknown.front().is_some_and(|(_, since)| now.duration_since(*since) >= remember) {
             state.unknown.pop_front();
         }
-        if state.unknown.iter().any(|(known, _)| *known == kid) {
+        if state.unknown.iter().any(|(known, _)| Some(*known) == kid) {
             return false;
         }
+        let first = !std::mem::replace(&mut state.wanted, true);
         if state.running {
             return true;
         }
-        if state.asked.is_some_and(|at| now.duration_since(at) < self.allowance.every) {
-            return false;
+        let due = self.left(&state, now).is_zero();
+        state.running = due;
+        if first {
+            self.wake.notify_one();
         }
-        state.asked = Some(now);
-        state.running = true;
-        self.wake.notify_one();
-        true
+        due
     }
 
     /// The state is whole after every statement, so a panic elsewhere does not spoil it.
@@ -132,10 +164,36 @@ mod tests {
     #[test]
     fn one_refresh_is_asked_for_however_many_ask() {
         let demand = demand(NEVER);
+        assert_eq!(demand.due(), None);
         assert!(demand.ask(1), "the first asks");
         assert!(demand.ask(2), "the second joins");
-        demand.finish();
-        assert!(!demand.ask(3), "not again so soon");
+        assert_eq!(demand.due(), Some(Duration::ZERO));
+        demand.begin();
+        assert!(demand.ask(3), "and so does the third");
+        demand.finish(true);
+        assert_eq!(demand.due(), None);
+        assert!(!demand.ask(4), "not again so soon");
+    }
+
+    #[test]
+    fn who_asks_too_soon_or_joins_what_fails_is_not_forgotten() {
+        let demand = demand(NEVER);
+        let is_due_later = || demand.due().is_some_and(|left| !left.is_zero() && left <= NEVER);
+        assert!(demand.ask(1));
+        demand.begin();
+        assert_eq!(demand.due(), None);
+        assert!(demand.ask(2));
+        demand.finish(false);
+        assert!(is_due_later(), "the fetch that it joined has failed");
+        demand.begin();
+        demand.finish(true);
+        assert_eq!(demand.due(), None);
+        assert!(!demand.ask(3));
+        assert!(is_due_later(), "once the time has come");
+        demand.begin();
+        demand.want();
+        demand.finish(false);
+        assert!(is_due_later(), "who has no key at all wants one, too");
     }
 
     /// JB-10

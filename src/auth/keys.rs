@@ -154,7 +154,10 @@ impl Issuer {
 
     /// The key for a token. An unknown `kid` may wait, a bounded time, for a refresh.
     pub(super) async fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Missing> {
-        let Some(set) = self.keys.load_full() else { return Err(Missing::NoKeys) };
+        let Some(set) = self.keys.load_full() else {
+            self.demand.want();
+            return Err(Missing::NoKeys);
+        };
         match (set.find(kid, algorithm), kid) {
             (Lookup::Found(key), _) => return Ok(key.clone()),
             (Lookup::Unknown, Some(kid)) => {

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Uri, header};
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::demand::Allowance;
 use super::json;
@@ -46,7 +47,8 @@ impl Pace {
         first_retry: Duration::from_secs(1),
         last_retry: Duration::from_secs(30),
         file_poll: Duration::from_secs(1),
-        fetch_limit: Duration::from_secs(10),
+        // With `Allowance::every` this keeps what a fetch that hangs costs within the time in which new keys must come.
+        fetch_limit: Duration::from_secs(5),
         least_max_age: Duration::from_secs(30),
     };
 }
@@ -113,19 +115,22 @@ impl Refresher {
 
     /// Until the issuer is gone.
     pub(super) async fn run(mut self, issuer: Weak<Issuer>) {
-        let mut wait = match self.model.jwks {
-            JwksSource::File(_) => self.pace.file_poll,
-            _ => Duration::ZERO,
-        };
-        loop {
+        let mut next = Instant::now();
+        if let JwksSource::File(_) = self.model.jwks {
+            next += self.pace.file_poll;
+        }
+        let due = || issuer.upgrade().map(|issuer| issuer.demand.due());
+        while let Some(due) = due() {
+            let at = due.map_or(next, |left| next.min(Instant::now() + left));
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(at) => {}
+                () = self.wake.notified() => continue,
             }
             let Some(issuer) = issuer.upgrade() else { return };
             issuer.demand.begin();
-            wait = self.turn(&issuer).await;
-            issuer.demand.finish();
+            let wait = self.turn(&issuer).await;
+            next = Instant::now() + wait;
+            issuer.demand.finish(self.failures == 0);
         }
     }
 

@@ -2,16 +2,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use super::bulkhead::Bulkhead;
 use super::health::Health;
 use super::outlier::Ejection;
 use super::ramp::Ramp;
 use super::resolve::Addresses;
+use super::rest::{self, Rest};
 use super::watch::Journal;
-use crate::config::model::{self, Agency, Balance, Endpoint, EndpointProtocol, IdentityKind, Outlier, Retry};
+use crate::config::defaults;
+use crate::config::model::{
+    self, Agency, AgencyLimits, Balance, Endpoint, EndpointProtocol, Hedge, IdentityKind, Outlier, Retry,
+};
 use crate::tls::client::client_config;
 
 #[derive(Debug)]
@@ -21,6 +27,9 @@ pub struct AgencyLive {
     pub balance: Balance,
     pub identity: IdentityKind,
     pub retry: Retry,
+    pub hedge: Option<Hedge>,
+    pub limits: AgencyLimits,
+    pub bulkhead: Arc<Bulkhead>,
     pub health: Option<model::Health>,
     pub outlier: Option<Outlier>,
     /// Present when an endpoint is `https://`.
@@ -56,6 +65,7 @@ pub struct Vitals {
     pub ejection: Ejection,
     pub addresses: Addresses,
     pub(super) ramp: Ramp,
+    pub rest: Rest,
 }
 
 static NEXT_UID: AtomicU64 = AtomicU64::new(1);
@@ -68,12 +78,13 @@ impl Vitals {
             ejection: Ejection::default(),
             addresses: Addresses::of(&endpoint.host, endpoint.port),
             ramp: Ramp::default(),
+            rest: Rest::default(),
         }
     }
 
     /// Nothing speaks against it: most endpoints, most of the time.
     pub(super) fn are_fine(&self) -> bool {
-        self.health.is_healthy() && !self.ejection.is_ejected() && self.ramp.is_over()
+        self.health.is_healthy() && !self.ejection.is_ejected() && self.ramp.is_over() && self.rest.is_over()
     }
 }
 
@@ -118,6 +129,11 @@ impl AgencyLive {
         live.balance = agency.balance;
         live.identity = agency.identity;
         live.retry = agency.retry;
+        live.hedge = agency.hedge;
+        live.limits = agency.limits;
+        if let Some(old) = old {
+            live.bulkhead = old.bulkhead.clone();
+        }
         live.health = agency.health.clone();
         live.outlier = agency.outlier;
         live.tls = tls;
@@ -132,6 +148,9 @@ impl AgencyLive {
             balance: Balance::LeastRequest,
             identity: IdentityKind::None,
             retry: Retry { attempts: 1, budget_percent: 0 },
+            hedge: None,
+            limits: defaults::AGENCY_LIMITS,
+            bulkhead: Arc::default(),
             health: None,
             outlier: None,
             tls: None,
@@ -144,6 +163,21 @@ impl AgencyLive {
     pub(super) fn say(&self, level: &str, endpoint: &EndpointLive, what: &str) {
         if let Some(journal) = self.journal.get() {
             journal.write(format!("{level}: agency {} endpoint {}: {what}", self.name, endpoint.endpoint.url));
+        }
+    }
+
+    /// The same of the agency as a whole.
+    pub(super) fn say_of_all(&self, level: &str, what: &str) {
+        if let Some(journal) = self.journal.get() {
+            journal.write(format!("{level}: agency {}: {what}", self.name));
+        }
+    }
+
+    /// An endpoint asked to be left alone for `after`: by `all` requests, or by retries alone.
+    pub fn let_rest(&self, endpoint: &EndpointLive, all: bool, after: Duration) {
+        if endpoint.vitals.rest.begin(all, after) {
+            let after = after.min(rest::LONGEST);
+            self.say("warn", endpoint, &format!("left alone for {after:?} where others can answer, as it asked"));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::moment;
 use super::outlier::Outcome;
@@ -32,6 +32,16 @@ impl Picked<'_> {
     /// For `tried`.
     pub fn bit(&self) -> u64 {
         bit(self.at)
+    }
+
+    /// Takes note of how long the agency's answer took, or (`is_late`) of one that did not come in time.
+    pub fn took(&self, took: Duration, is_late: bool) {
+        self.pools.entrance.ledger.took(&self.pools.agency, took, is_late);
+    }
+
+    /// The endpoint asked to be left alone for `after`: by `all` requests, or by retries alone.
+    pub fn let_rest(&self, all: bool, after: Duration) {
+        self.pools.agency.let_rest(&self.pool.live, all, after);
     }
 
     /// Tells how the request went, up to the head of its answer.
@@ -65,6 +75,8 @@ struct Survey {
     due: Option<usize>,
     /// In slow start, and not their turn this time: a bit each.
     held_back: u64,
+    /// They asked to be left alone while others can answer: a bit each.
+    resting: u64,
 }
 
 impl AgencyPools {
@@ -76,6 +88,9 @@ impl AgencyPools {
         }
         let survey = self.survey();
         let open = |at: usize| tried & bit(at) == 0 && self.is_open(at, &survey);
+        let awake = |at: usize| open(at) && survey.resting & bit(at) == 0;
+        let some_awake = survey.resting != 0 && (0..self.endpoints.len()).any(awake);
+        let open = |at: usize| if some_awake { awake(at) } else { open(at) };
         if self.agency.balance == Balance::HashSubject
             && let Some(subject) = subject
         {
@@ -120,6 +135,9 @@ impl AgencyPools {
                 continue;
             }
             usable += 1;
+            if vitals.rest.is_on(now) {
+                survey.resting |= bit(at);
+            }
             if vitals.ramp.part(now).is_some_and(|part| self.draw() > part) {
                 survey.held_back |= bit(at);
             }
@@ -237,7 +255,7 @@ impl AgencyPools {
 }
 
 /// Endpoints after the 64th have none: they may be tried twice.
-fn bit(at: usize) -> u64 {
+pub(super) fn bit(at: usize) -> u64 {
     if at < 64 { 1 << at } else { 0 }
 }
 

@@ -8,9 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::agency::{AgencyLive, EndpointLive};
+use super::bulkhead::{Entrance, Slot};
 use super::ewma::Ewma;
+use super::ledger::{Ledger, LedgerReport};
+use super::moment;
 use crate::http1::client::{Home, Upstream};
 use crate::http2;
+use crate::message::Guard;
 
 /// Idle connections kept per endpoint and worker; more are closed as they come home.
 const IDLE_CONNECTIONS: usize = 256;
@@ -24,6 +28,8 @@ const SHUN_TIME: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Pools {
     endpoints: RefCell<HashMap<u64, Rc<EndpointPool>>>,
+    /// By the agency's name, and never forgotten: a counter that vanishes would look like a restart.
+    ledgers: RefCell<HashMap<Arc<str>, Rc<Ledger>>>,
 }
 
 pub struct EndpointPool {
@@ -47,6 +53,7 @@ pub struct EndpointPool {
 pub struct AgencyPools {
     pub agency: Arc<AgencyLive>,
     pub endpoints: Vec<Rc<EndpointPool>>,
+    pub entrance: Rc<Entrance>,
     pub(super) turn: Cell<usize>,
     /// The weights summed up to each endpoint, for draws by weight.
     pub(super) weights: Vec<u32>,
@@ -58,6 +65,10 @@ pub struct Lease {
     pool: Rc<EndpointPool>,
     /// Of the addresses, when it was taken.
     generation: u32,
+    /// Gone once the exchange has become a stream that lasts.
+    slot: Option<Slot>,
+    /// A tunnel's connection is counted as long as the lease lives.
+    connection: Option<Guard>,
 }
 
 impl Pools {
@@ -71,9 +82,11 @@ impl Pools {
             *sum += live.endpoint.weight.max(1);
             Some(*sum)
         });
+        let ledger = self.ledgers.borrow_mut().entry(agency.name.clone()).or_default().clone();
         AgencyPools {
             agency: agency.clone(),
             endpoints: endpoints.collect(),
+            entrance: Rc::new(Entrance { agency: agency.clone(), ledger }),
             turn: Cell::new(0),
             weights: sum.collect(),
             dice: Cell::new(crate::chance::bits() as u64 | 1),
@@ -93,6 +106,11 @@ impl Pools {
     /// A copy of what is counted, for `/agencies` and `/metrics`.
     pub fn report(&self) -> Vec<EndpointReport> {
         self.endpoints.borrow().values().map(|pool| pool.report()).collect()
+    }
+
+    /// The same of each agency.
+    pub fn ledgers(&self) -> Vec<(Arc<str>, LedgerReport)> {
+        self.ledgers.borrow().iter().map(|(name, ledger)| (name.clone(), ledger.report())).collect()
     }
 }
 
@@ -127,9 +145,16 @@ impl EndpointPool {
         self.in_flight.get()
     }
 
-    pub fn lease(self: &Rc<Self>) -> Lease {
+    /// For a request that has its place at the agency.
+    pub fn lease_for(self: &Rc<Self>, slot: Slot) -> Lease {
+        let mut lease = self.lease();
+        lease.slot = Some(slot);
+        lease
+    }
+
+    pub(super) fn lease(self: &Rc<Self>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
-        Lease { pool: self.clone(), generation: self.generation.get() }
+        Lease { pool: self.clone(), generation: self.generation.get(), slot: None, connection: None }
     }
 
     /// The idle connection used last, if it is still good: the youngest is the least likely to be closed meanwhile.
@@ -197,9 +222,39 @@ impl EndpointPool {
     }
 }
 
+impl AgencyPools {
+    /// The endpoints where nothing is to be tried again just now, a bit each.
+    pub fn shy_of_retries(&self) -> u64 {
+        let now = moment::now();
+        let shy = self.endpoints.iter().enumerate().filter(|(_, pool)| pool.live.vitals.rest.forbids_retries(now));
+        shy.fold(0, |bits, (at, _)| bits | super::pick::bit(at))
+    }
+
+    /// Closes one of this worker's idle connections, so that another may be opened. False when there is none.
+    pub fn close_one(&self) -> bool {
+        self.endpoints.iter().any(|pool| {
+            let mut idle = pool.idle.borrow_mut();
+            let any = !idle.is_empty();
+            // The one that was idle for longest.
+            idle.drain(..usize::from(any));
+            any
+        })
+    }
+}
+
 impl Lease {
     pub fn pool(&self) -> &Rc<EndpointPool> {
         &self.pool
+    }
+
+    /// What lasts for hours is no request under way: it does not keep one from its place.
+    pub fn outlast(&mut self) {
+        self.slot = None;
+    }
+
+    /// Keeps `connection` counted as long as this lease lives.
+    pub fn hold(&mut self, connection: Option<Guard>) {
+        self.connection = connection;
     }
 }
 

@@ -106,7 +106,7 @@ pub fn explain(options: &Options, out: &mut dyn Write) -> ExitCode {
 
 fn exit_code(verdict: &Verdict) -> ExitCode {
     match verdict {
-        Verdict::Forward { .. } | Verdict::Own { .. } => ExitCode::SUCCESS,
+        Verdict::Forward { .. } | Verdict::Allow { .. } | Verdict::Own { .. } => ExitCode::SUCCESS,
         Verdict::Refuse { code: Code::RouteUnknown | Code::MethodNotAllowed, .. } => NO_ROUTE.into(),
         Verdict::Refuse { .. } => REFUSED.into(),
     }

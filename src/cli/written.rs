@@ -74,15 +74,17 @@ pub fn rate(rate: &Rate) -> String {
 /// Those of `one` that differ from `other`'s: `connect 2s, idle 60s`.
 pub fn timeouts(one: &Timeouts, other: &Timeouts) -> String {
     let each = [
-        ("connect", one.connect, other.connect),
-        ("response", one.response, other.response),
-        ("idle", one.idle, other.idle),
+        ("connect", Some(one.connect), Some(other.connect)),
+        ("response", Some(one.response), Some(other.response)),
+        ("idle", Some(one.idle), Some(other.idle)),
+        ("request", one.request, other.request),
     ];
     let mut text = String::new();
     for (name, time, _) in each.into_iter().filter(|(_, one, other)| one != other) {
         let comma = if text.is_empty() { "" } else { ", " };
+        let time = time.map_or_else(|| "off".to_owned(), show_duration);
         // Writing to a string cannot fail.
-        let _ = write!(text, "{comma}{name} {}", show_duration(time));
+        let _ = write!(text, "{comma}{name} {time}");
     }
     text
 }

@@ -59,6 +59,7 @@ codes! {
     PROVINCE = "E0402";
     HALF_IDENTITY = "E0403";
     BAD_HOST_NAME = "E0404";
+    VERIFY_BY_ANYBODY = "E0405";
     // Routes.
     BAD_PATH = "E0501";
     PARAMETER_TWICE = "E0502";
@@ -95,4 +96,5 @@ codes! {
     TLS_UNUSED = "W0008";
     NOTHING_INCLUDED = "W0009";
     KEY_READABLE_BY_ALL = "W0010";
+    NEEDS_RESTART = "W0011";
 }

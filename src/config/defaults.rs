@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Algorithm, ListenerLimits, Outlier, Retry, SessionLimit, Timeouts};
+use super::model::{AgencyLimits, Algorithm, ListenerLimits, Outlier, Retry, SessionLimit, Timeouts};
 
 /// Room for a few 8 KiB tokens and cookies; NGINX allows 32 KiB in all too.
 pub const HEADERS: usize = 32 * 1024;
@@ -35,8 +35,21 @@ pub const KEEP_KEYS: Duration = Duration::from_secs(24 * 3600);
 /// Two addresses may be tried in it; a healthy agency on the national network answers in milliseconds.
 pub const CONNECT: Duration = Duration::from_secs(2);
 pub const RESPONSE: Duration = Duration::from_secs(30);
-pub const TIMEOUTS: Timeouts = Timeouts { connect: CONNECT, response: RESPONSE, idle: IDLE };
+/// No limit on the whole: a long download and an endless stream are both in order, and silence has its own limits.
+pub const TIMEOUTS: Timeouts = Timeouts { connect: CONNECT, response: RESPONSE, idle: IDLE, request: None };
+/// A fifth more load is what an agency that fails can still bear (finagle and linkerd settled on the same).
 pub const RETRY: Retry = Retry { attempts: 2, budget_percent: 20 };
+pub const AGENCY_LIMITS: AgencyLimits = AgencyLimits {
+    // About 50 MiB when all of them hang, and far above what an agency that answers in 100 ms has under way at 10000
+    // requests a second.
+    concurrent: 4096,
+    queue: 1024,
+    // Whoever waits longer is told to come back: an answer after that helps a person less than knowing.
+    queue_time: Duration::from_secs(1),
+    // Requests, and as many tunnels or idle connections beside them.
+    connections: 8192,
+    adaptive: false,
+};
 
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::check::{self, Parsed, Part};
 use super::codes;
 use super::fault::Fault;
-use super::include::{self, Include};
+use super::include::{self, Include, Included};
 use super::model::Config;
 use super::raw::{self, Node, Place, Unreadable};
 use super::report::{Faults, Reported};
@@ -40,51 +40,115 @@ pub struct KeptFile {
     pub faults: Vec<Fault>,
 }
 
-/// The included files of the last good load. The default knows of none: it belongs to a start, where a faulty file always
-/// refuses the whole.
+/// What the last good load was made of. The default knows of none: it belongs to a start, where a faulty file always refuses
+/// the whole.
 #[derive(Clone, Default)]
-pub struct LastGood(Option<HashMap<PathBuf, Arc<str>>>);
+pub struct LastGood(Option<Arc<Texts>>);
+
+/// A config as it was written.
+struct Texts {
+    main: Arc<str>,
+    /// The included files in their order, also those that were left out: these have no text.
+    order: Vec<PathBuf>,
+    included: HashMap<PathBuf, Arc<str>>,
+    directories: Vec<PathBuf>,
+}
 
 impl fmt::Debug for LastGood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LastGood({} files)", self.0.as_ref().map_or(0, HashMap::len))
+        write!(f, "LastGood({} files)", self.0.as_ref().map_or(0, |texts| 1 + texts.included.len()))
     }
 }
+
+/// Judges a config that has no fault of its own: what it does, rather than how it is written. Faults have the files' names as
+/// the config's positions have them.
+pub type Judge<'j> = &'j dyn Fn(&Config) -> Vec<Fault>;
 
 /// Reads, parses and checks the file and everything it names; a faulty file refuses the whole. Errors: every fault at once,
 /// warnings included, file by file in the order of the text. Blocks on the file system; costs under 2 s for 100 000 routes.
 pub fn load(file: &Path, now: UnixTime) -> Result<Loaded, Vec<Fault>> {
-    load_with(file, now, &LastGood::default())
+    load_with(file, now, &LastGood::default(), &|_| Vec::new())
 }
 
 /// The same for a config that runs already. With `on_fault: keep_last_good` an included file that is faulty keeps the version
 /// of the last good load (none: it is left out), and the others apply. Errors: what is wrong with the files as they are on
 /// disk, where the config file itself is at fault, or no included file that changed can be blamed.
-pub fn load_with(file: &Path, now: UnixTime, last_good: &LastGood) -> Result<Loaded, Vec<Fault>> {
-    let mut faults = Faults::new(Arc::from(file.to_string_lossy()));
+pub fn load_with(file: &Path, now: UnixTime, last_good: &LastGood, judge: Judge<'_>) -> Result<Loaded, Vec<Fault>> {
+    let faults = Faults::new(Arc::from(file.to_string_lossy()));
     let mut budget = Budget { bytes: raw::MAX_BYTES as u64, nodes: 0 };
-    let text = match source::read(file, &mut budget.bytes) {
-        Ok(text) => Arc::<str>::from(text),
-        Err(unread) => return Err(refused(faults, 0, &unread)),
-    };
-    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let root = match raw::parse(&text, 0, &mut budget.nodes) {
-        Ok(root) => root,
-        Err(unreadable) => {
-            report_unreadable(unreadable, &mut faults);
-            return Err(faults.into_sorted());
+    match source::read(file, &mut budget.bytes) {
+        Ok(text) => {
+            Written { file, now, judge, good: last_good.0.as_deref(), is_anew: false }.load(text.into(), budget, faults)
         }
-    };
-    let include = include::read(&root, &path, &mut faults);
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let main = File { name, path, place: Place::default(), text: Ok(text.clone()) };
-    let files = read_included(file, main, &include, &mut budget, &mut faults);
-    let keep = last_good.0.as_ref().filter(|_| include.keep_last_good);
-    let attempts = Attempts { file, now, root: &root, nodes: budget.nodes, files: &files, found: faults, keep };
-    let (config, found, kept) = attempts.run()?;
-    let config = Config { source_dirs: include.directories, ..config };
-    let last_good = good_texts(&files, &kept);
-    Ok(Loaded { config, warnings: found, kept: kept.into_values().map(|(_, kept)| kept).collect(), last_good })
+        Err(unread) => Err(refused(faults, 0, &unread)),
+    }
+}
+
+/// The config that `in_force` is made of, from its texts and with the files that it names as they are now: certificates, keys,
+/// CAs. An edit on disk is not looked at. Errors: as for [`load`].
+pub fn load_anew(file: &Path, now: UnixTime, in_force: &LastGood, judge: Judge<'_>) -> Result<Loaded, Vec<Fault>> {
+    let Some(texts) = in_force.0.as_deref() else { return load_with(file, now, in_force, judge) };
+    let faults = Faults::new(Arc::from(file.to_string_lossy()));
+    let budget = Budget { bytes: raw::MAX_BYTES as u64, nodes: 0 };
+    Written { file, now, judge, good: Some(texts), is_anew: true }.load(texts.main.clone(), budget, faults)
+}
+
+/// How a config file is to be read.
+struct Written<'a> {
+    file: &'a Path,
+    now: UnixTime,
+    judge: Judge<'a>,
+    good: Option<&'a Texts>,
+    /// The included files are those of `good`, whatever is on disk.
+    is_anew: bool,
+}
+
+impl Written<'_> {
+    fn load(self, text: Arc<str>, mut budget: Budget, mut faults: Faults) -> Result<Loaded, Vec<Fault>> {
+        let Written { file, now, judge, good, is_anew } = self;
+        let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let root = match raw::parse(&text, 0, &mut budget.nodes) {
+            Ok(root) => root,
+            Err(unreadable) => {
+                report_unreadable(unreadable, &mut faults);
+                return Err(faults.into_sorted());
+            }
+        };
+        let include = match good.filter(|_| is_anew) {
+            Some(good) => {
+                Include { keep_last_good: false, files: good.included(), directories: good.directories.clone() }
+            }
+            None => include::read(&root, &path, &mut faults),
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let main = File { name, path, place: Place::default(), text: Ok(text.clone()) };
+        let read = |path: &Path| match good.filter(|_| is_anew) {
+            Some(good) => Ok(good.included.get(path).cloned().unwrap_or_default()),
+            None => source::read(path, &mut budget.bytes).map(Arc::from),
+        };
+        let files = included(file, main, &include, &mut faults, read);
+        let left_out = good.filter(|_| is_anew).map(|good| left_out(&files, good)).unwrap_or_default();
+        let keep = good.map(|good| &good.included).filter(|_| include.keep_last_good);
+        let attempts =
+            Attempts { file, now, judge, root: &root, nodes: budget.nodes, files: &files, found: faults, keep };
+        let (config, found, kept) = attempts.run(left_out)?;
+        let last_good = good_texts(text, &files, &kept, include.directories.clone());
+        let config = Config { source_dirs: include.directories, ..config };
+        Ok(Loaded { config, warnings: found, kept: kept.into_values().map(|(_, kept)| kept).collect(), last_good })
+    }
+}
+
+impl Texts {
+    fn included(&self) -> Vec<Included> {
+        self.order.iter().map(|path| Included { path: path.clone(), place: Place::default() }).collect()
+    }
+}
+
+/// The files that the config in force does without.
+fn left_out(files: &[File], good: &Texts) -> Kept {
+    let without = files.iter().enumerate().skip(1).filter(|(_, file)| !good.included.contains_key(&file.path));
+    let kept = |file: &File| KeptFile { file: file.name.clone(), in_use: false, faults: Vec::new() };
+    without.map(|(number, file)| (number_of(number), (None, kept(file)))).collect()
 }
 
 /// What is left of the bounds that all files share.
@@ -105,7 +169,14 @@ struct File {
     text: Result<Arc<str>, Unread>,
 }
 
-fn read_included(file: &Path, main: File, include: &Include, budget: &mut Budget, faults: &mut Faults) -> Vec<File> {
+/// The config file and the included ones, each with what `read` gives for its path.
+fn included(
+    file: &Path,
+    main: File,
+    include: &Include,
+    faults: &mut Faults,
+    mut read: impl FnMut(&Path) -> Result<Arc<str>, Unread>,
+) -> Vec<File> {
     let base = main.path.parent().unwrap_or(Path::new("/")).to_owned();
     // As people wrote it: a relative config file has relative included files.
     let shown_base = file.parent().unwrap_or(Path::new(""));
@@ -116,7 +187,7 @@ fn read_included(file: &Path, main: File, include: &Include, budget: &mut Budget
         files.push(File {
             name: relative.to_string_lossy().into_owned(),
             place: included.place,
-            text: source::read(&included.path, &mut budget.bytes).map(Arc::from),
+            text: read(&included.path),
             path: included.path.clone(),
         });
     }
@@ -134,6 +205,7 @@ struct Attempts<'t> {
     /// As given.
     file: &'t Path,
     now: UnixTime,
+    judge: Judge<'t>,
     /// The config file's tree, and how many values it took.
     root: &'t Node<'t>,
     nodes: u64,
@@ -148,8 +220,8 @@ struct Attempts<'t> {
 const MAX_ROUNDS: usize = 10;
 
 impl<'t> Attempts<'t> {
-    fn run(self) -> Result<(Config, Vec<Fault>, Kept), Vec<Fault>> {
-        let mut kept = Kept::new();
+    /// `kept`: what is done without from the beginning.
+    fn run(self, mut kept: Kept) -> Result<(Config, Vec<Fault>, Kept), Vec<Fault>> {
         let mut on_disk: Option<Vec<Fault>> = None;
         for _ in 0..MAX_ROUNDS {
             let (config, faults) = self.judge(&kept);
@@ -206,7 +278,11 @@ impl<'t> Attempts<'t> {
             report_unreadable(unreadable, faults);
             Parsed::Faulty
         };
-        (check::config(self.file, self.root, &parts, parse, self.now, &mut faults), faults)
+        let config = check::config(self.file, self.root, &parts, parse, self.now, &mut faults);
+        if let Some(config) = config.as_ref().filter(|_| !faults.any_errors()) {
+            (self.judge)(config).into_iter().for_each(|fault| faults.take_up(fault));
+        }
+        (config, faults)
     }
 
     /// The included files to do without: one that an error stands in, if it changed since it was good, else the one that the
@@ -227,7 +303,8 @@ impl<'t> Attempts<'t> {
     }
 }
 
-fn good_texts(files: &[File], kept: &Kept) -> LastGood {
+fn good_texts(main: Arc<str>, files: &[File], kept: &Kept, directories: Vec<PathBuf>) -> LastGood {
+    let order = files.iter().skip(1).map(|file| file.path.clone()).collect();
     let texts = files.iter().enumerate().skip(1).filter_map(|(number, file)| {
         let text = match kept.get(&number_of(number)) {
             Some((good, _)) => good.clone()?,
@@ -235,7 +312,7 @@ fn good_texts(files: &[File], kept: &Kept) -> LastGood {
         };
         Some((file.path.clone(), text))
     });
-    LastGood(Some(texts.collect()))
+    LastGood(Some(Arc::new(Texts { main, order, included: texts.collect(), directories })))
 }
 
 fn refused(mut faults: Faults, number: u16, unread: &Unread) -> Vec<Fault> {

@@ -24,5 +24,5 @@ pub mod units;
 pub mod written;
 
 pub use fault::{Fault, Severity};
-pub use load::{KeptFile, LastGood, Loaded, load, load_with};
+pub use load::{Judge, KeptFile, LastGood, Loaded, load, load_anew, load_with};
 pub use model::Config;

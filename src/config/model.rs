@@ -32,6 +32,7 @@ pub struct Config {
     pub watch: bool,
     pub listeners: Vec<Listener>,
     pub admin: Option<SocketAddr>,
+    pub at_start: AtStart,
     pub access_log: AccessLog,
     /// `None`: one per core.
     pub workers: Option<usize>,
@@ -55,6 +56,13 @@ pub struct Position {
     pub file: Arc<str>,
     pub line: u32,
     pub column: u32,
+}
+
+/// Where the keys stand that are heeded at a start alone: a reload that changes them points there. `None`: not written.
+#[derive(Clone, Debug, Default)]
+pub struct AtStart {
+    pub admin: Option<Position>,
+    pub workers: Option<Position>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,8 +286,10 @@ pub struct Agency {
     pub team: Option<Arc<str>>,
     pub scope: AgencyScope,
     pub province: Option<String>,
-    /// Never empty.
+    /// Empty only where `verify` is set: then nothing is ever forwarded to it.
     pub endpoints: Vec<Endpoint>,
+    /// Who may ask for verdicts about its routes; `None`: nobody.
+    pub verify: Option<Verify>,
     pub tls: ClientTls,
     pub health: Option<Health>,
     /// `None` for `outlier: off`.
@@ -287,6 +297,9 @@ pub struct Agency {
     pub balance: Balance,
     pub timeouts: Timeouts,
     pub retry: Retry,
+    /// `None` for `hedge: off`.
+    pub hedge: Option<Hedge>,
+    pub limits: AgencyLimits,
     pub identity: IdentityKind,
 }
 
@@ -315,6 +328,15 @@ pub enum EndpointProtocol {
     Https,
     /// `h2c://`: HTTP/2 in the clear by prior knowledge.
     H2c,
+}
+
+/// An agency's own proxies, which ask for verdicts and forward by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verify {
+    /// Their addresses. Never empty, and never everybody's.
+    pub from: Vec<IpNet>,
+    /// Names of which their client certificate must have one; lower case. Empty: no certificate is asked for.
+    pub client: Vec<String>,
 }
 
 /// Two issuers are the same when what they mean is: where they stand in the file is left aside.
@@ -368,8 +390,11 @@ impl PartialEq for Agency {
             balance,
             timeouts,
             retry,
+            hedge,
+            limits,
             identity,
             team,
+            verify,
         } = self;
         *name == other.name
             && *title == other.title
@@ -382,8 +407,11 @@ impl PartialEq for Agency {
             && *balance == other.balance
             && *timeouts == other.timeouts
             && *retry == other.retry
+            && *hedge == other.hedge
+            && *limits == other.limits
             && *identity == other.identity
             && *team == other.team
+            && *verify == other.verify
     }
 }
 
@@ -449,7 +477,7 @@ pub enum Balance {
     HashSubject,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timeouts {
     /// TCP and TLS together.
     pub connect: Duration,
@@ -457,13 +485,38 @@ pub struct Timeouts {
     pub response: Duration,
     /// The longest silence in a body, a tunnel or a stream.
     pub idle: Duration,
+    /// The whole of it, with the time in the agency's queue and every retry, to the last byte of the answer. `None`: no limit.
+    pub request: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Tries in all, the first included. 1 means never again.
     pub attempts: u32,
+    /// Retries and hedges as a share of the requests. 0: none at all.
     pub budget_percent: u32,
+}
+
+/// How long a read waits for one endpoint until another is asked as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hedge {
+    /// As long as 95 of 100 answers took of late.
+    P95,
+    After(Duration),
+}
+
+/// What one agency may take of the gateway, so that the others keep theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgencyLimits {
+    /// Requests under way.
+    pub concurrent: u32,
+    /// Requests that wait for one of those to end.
+    pub queue: u32,
+    pub queue_time: Duration,
+    /// Open connections to all its endpoints, tunnels included.
+    pub connections: u32,
+    /// `concurrent` is the upper bound of a limit that follows the agency's latency.
+    pub adaptive: bool,
 }
 
 /// What an agency is told of the caller (contract section 3).
@@ -475,7 +528,7 @@ pub enum IdentityKind {
     None,
 }
 
-/// Hosts, methods, requirement, rewriting and CORS are shared by the routes that have them alike: a hundred thousand routes
+/// Hosts, methods, requirement, rewriting, time limits and CORS are shared by the routes that have them alike: a hundred thousand routes
 /// must stay small.
 #[derive(Debug)]
 pub struct Route {
@@ -495,7 +548,7 @@ pub struct Route {
     pub body_limit: Option<u64>,
     pub rate: Option<Rate>,
     /// The agency's, with what the route changes.
-    pub timeouts: Timeouts,
+    pub timeouts: Arc<Timeouts>,
     /// `false` for `retry: off`.
     pub retry: bool,
     pub cors: Option<Arc<Cors>>,

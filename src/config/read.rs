@@ -88,6 +88,11 @@ impl<'a> Field<'a> {
         matches!(&self.node.value, Value::Scalar { text, .. } if matches!(&**text, "off" | "false"))
     }
 
+    /// Whether it is this word.
+    pub fn is(&self, word: &str) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, .. } if *text == word)
+    }
+
     pub fn is_table(&self) -> bool {
         matches!(self.node.value, Value::Map(_))
     }

@@ -62,6 +62,14 @@ impl Faults {
         Reported { files: &self.files, found: self.list.last_mut().expect("it was pushed just now") }
     }
 
+    /// Records a fault that was found in what the files mean, not in how they are written.
+    pub fn take_up(&mut self, fault: Fault) {
+        let number = |name: &str| self.files.iter().position(|file| **file == *name);
+        let number = |name: &str| number(name).and_then(|n| u16::try_from(n).ok());
+        let (file, related) = (number(&fault.file).unwrap_or(0), fault.related.as_ref().and_then(|r| number(&r.file)));
+        self.list.push(Found { fault, file, related });
+    }
+
     pub fn any_errors(&self) -> bool {
         self.errors().next().is_some()
     }

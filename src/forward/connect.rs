@@ -11,11 +11,12 @@ use tokio_rustls::TlsConnector;
 
 use super::failure::ConnectFailure;
 use crate::balance::agency::AgencyTls;
-use crate::balance::{AgencyLive, EndpointPool};
+use crate::balance::{AgencyPools, EndpointPool};
 use crate::config::model::EndpointProtocol;
 use crate::http1::client::{Patience, Upstream};
 use crate::http1::transport::Transport;
 use crate::http2;
+use crate::message::Guard;
 
 pub enum Connected {
     Http1(Box<Upstream>),
@@ -24,13 +25,13 @@ pub enum Connected {
 
 /// Opens a connection. `upgrade`: it is for a WebSocket, so HTTP/2 is spoken only where the endpoint leaves no choice.
 pub async fn connect(
-    agency: &AgencyLive,
+    pools: &AgencyPools,
     pool: &EndpointPool,
     upgrade: bool,
     limit: Duration,
     patience: Patience,
 ) -> Result<Connected, ConnectFailure> {
-    let connecting = open(agency, pool, upgrade, limit, patience);
+    let connecting = open(pools, pool, upgrade, limit, patience);
     let connected = match tokio::time::timeout(limit, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(ConnectFailure::TimedOut),
@@ -41,18 +42,32 @@ pub async fn connect(
 }
 
 async fn open(
-    agency: &AgencyLive,
+    pools: &AgencyPools,
     pool: &EndpointPool,
     upgrade: bool,
     limit: Duration,
     patience: Patience,
 ) -> Result<Connected, ConnectFailure> {
+    let counted = counted(pools)?;
     let tcp = tcp(pool, limit).await?;
-    match (pool.live.endpoint.protocol, &agency.tls) {
-        (EndpointProtocol::Http, _) => Ok(speak_http1(Transport::Tcp(tcp), patience)),
-        (EndpointProtocol::H2c, _) => speak_http2(Transport::Tcp(tcp), upgrade).await,
-        (EndpointProtocol::Https, Some(tls)) => over_tls(tcp, tls, pool, upgrade, patience).await,
+    match (pool.live.endpoint.protocol, &pools.agency.tls) {
+        (EndpointProtocol::Http, _) => Ok(speak_http1(Transport::Tcp(tcp), patience, counted)),
+        (EndpointProtocol::H2c, _) => speak_http2(Transport::Tcp(tcp), upgrade, counted).await,
+        (EndpointProtocol::Https, Some(tls)) => over_tls(tcp, tls, pool, upgrade, patience, counted).await,
         (EndpointProtocol::Https, None) => Err(ConnectFailure::Tls),
+    }
+}
+
+/// One more connection to the agency, as many as it may have. An idle one that leads elsewhere makes room.
+fn counted(pools: &AgencyPools) -> Result<Guard, ConnectFailure> {
+    loop {
+        if let Some(opened) = pools.entrance.open() {
+            return Ok(Box::new(opened));
+        }
+        if !pools.close_one() {
+            pools.agency.note_no_connection();
+            return Err(ConnectFailure::Full);
+        }
     }
 }
 
@@ -62,21 +77,23 @@ async fn over_tls(
     pool: &EndpointPool,
     upgrade: bool,
     patience: Patience,
+    counted: Guard,
 ) -> Result<Connected, ConnectFailure> {
     let config = if upgrade { &tls.http1 } else { &tls.any };
     let name = pool.live.server_name.clone().ok_or(ConnectFailure::Tls)?;
     let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|e| tls_failure(&e))?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let transport = Transport::ClientTls(Box::new(stream));
-    if h2 { speak_http2(transport, false).await } else { Ok(speak_http1(transport, patience)) }
+    if h2 { speak_http2(transport, false, counted).await } else { Ok(speak_http1(transport, patience, counted)) }
 }
 
-fn speak_http1(transport: Transport, patience: Patience) -> Connected {
-    Connected::Http1(Box::new(Upstream::new(transport, patience)))
+fn speak_http1(transport: Transport, patience: Patience, counted: Guard) -> Connected {
+    Connected::Http1(Box::new(Upstream::new(transport, patience).counted(counted)))
 }
 
-async fn speak_http2(transport: Transport, settled: bool) -> Result<Connected, ConnectFailure> {
-    http2::client::handshake(transport, settled).await.map(Connected::Http2).map_err(|_| ConnectFailure::Protocol)
+async fn speak_http2(transport: Transport, settled: bool, counted: Guard) -> Result<Connected, ConnectFailure> {
+    let handle = http2::client::handshake(transport, settled, counted).await;
+    handle.map(Connected::Http2).map_err(|_| ConnectFailure::Protocol)
 }
 
 /// The first address that answers; each may take its part of the time that is left, so that one that is black-holed leaves

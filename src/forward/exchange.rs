@@ -1,74 +1,40 @@
-//! The exchange itself: pick an endpoint, take or open a connection, send, and again only when that is safe.
+//! One try at one endpoint: take or open a connection, send, and wait for the head of the answer. Called by `deliver` and
+//! `hedge`, which choose the endpoint; what may be sent again is decided here.
 //!
 //! Sent once means once (contract section 3): a request goes out a second time only when nothing of it reached an agency,
 //! or when it is idempotent and its body is still at hand.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::uri::Scheme;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
+use tokio::time::Instant;
 
 use super::connect::{Connected, connect};
-use super::failure::Failure;
-use super::headers::{self, from_agency};
+use super::deliver::{Kept, Reply};
+use super::failure::{ConnectFailure, Failure};
+use super::headers::{from_agency, is_event_stream};
 use super::prepare::Prepared;
 use super::upgrade::{HANDSHAKE, Wish};
-use crate::balance::{AgencyPools, EndpointPool, Lease, Outcome};
+use crate::balance::{AgencyPools, EndpointPool, Lease, Outcome, Slot, Spent};
 use crate::body::Body;
 use crate::config::model::EndpointProtocol;
-use crate::http1::client::{self, AnswerBodyOrUpgrade, Patience, Upstream};
+use crate::http1::client::{self, AnswerBodyOrUpgrade, Outgoing, Patience, Upstream};
 use crate::http1::transport::Wire;
 use crate::http2;
 use crate::message::{Duplex, Interim};
 
-/// An agency's answer, fit for the caller.
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Body,
-    /// The agency agreed to the upgrade: its side of the tunnel, and the place it holds.
-    pub tunnel: Option<(Box<dyn Duplex>, Lease)>,
-}
-
-/// Sends `prepared` to one of the agency's endpoints and waits for the head of its answer.
-/// Cancel: the connection in use is closed, which is how the agency learns that the caller left.
-pub async fn deliver(
-    pools: &AgencyPools,
-    prepared: &Prepared,
-    body: Body,
-    interim: &Interim,
-) -> Result<Reply, Failure> {
-    let interim = interim.through(headers::clean_bodiless);
-    let mut attempt = Attempt::new(pools, prepared, body, &interim);
-    let attempts = if prepared.retry { pools.agency.retry.attempts.max(1) } else { 1 };
-    let mut last = Failure::NoEndpoint;
-    for _ in 0..attempts {
-        let Some(picked) = pools.pick(prepared.subject, attempt.tried) else { break };
-        attempt.tried |= picked.bit();
-        let ended = attempt.run(picked.pool).await;
-        picked.note(outcome(&ended));
-        match ended {
-            Ok(mut reply) => {
-                if reply.tunnel.is_none() {
-                    from_agency(reply.status, &mut reply.headers, prepared.authenticated)?;
-                }
-                return Ok(reply);
-            }
-            Err(Ended::Final(failure)) => return Err(failure),
-            Err(Ended::MayTryAgain(failure)) => last = failure,
-        }
-    }
-    Err(last)
-}
-
 /// How a try ended.
-enum Ended {
+pub(super) enum Ended {
     Final(Failure),
     /// Nothing reached the agency, or it may safely reach one again.
     MayTryAgain(Failure),
 }
 
 /// What a try tells of its endpoint. A 501 or 505 is about the request.
-fn outcome(ended: &Result<Reply, Ended>) -> Outcome {
+pub(super) fn outcome(ended: &Result<Reply, Ended>) -> Outcome {
     match ended {
         Ok(reply) => match reply.status {
             StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Outcome::Unknown,
@@ -80,39 +46,64 @@ fn outcome(ended: &Result<Reply, Ended>) -> Outcome {
     }
 }
 
-struct Attempt<'a> {
-    pools: &'a AgencyPools,
-    prepared: &'a Prepared,
+/// What a try is made of. It changes nothing: what goes from try to try is in [`Kept`].
+pub(super) struct Attempt<'a> {
+    pub pools: &'a AgencyPools,
+    pub prepared: &'a Prepared,
+    outgoing: &'a Outgoing,
     interim: &'a Interim,
-    /// Gone once it was sent and cannot be had again.
-    body: Option<Body>,
+    connect: Duration,
     patience: Patience,
-    tried: u64,
-    /// It was sent again once: whatever happens then is final.
-    replayed: bool,
+    /// Where the agency's answers are timed.
+    begun: Option<Instant>,
 }
 
 impl<'a> Attempt<'a> {
-    fn new(pools: &'a AgencyPools, prepared: &'a Prepared, body: Body, interim: &'a Interim) -> Attempt<'a> {
-        let patience = Patience { response: prepared.timeouts.response, idle: prepared.timeouts.idle };
-        Attempt { pools, prepared, interim, body: Some(body), patience, tried: 0, replayed: false }
+    /// `left`: what the whole request may still take.
+    pub fn new(pools: &'a AgencyPools, prepared: &'a Prepared, interim: &'a Interim, left: Duration) -> Attempt<'a> {
+        let times = &prepared.timeouts;
+        let patience = Patience { response: times.response.min(left), idle: times.idle };
+        let begun = pools.agency.is_timed().then(Instant::now);
+        let (outgoing, connect) = (&prepared.outgoing, times.connect.min(left));
+        Attempt { pools, prepared, outgoing, interim, connect, patience, begun }
+    }
+
+    /// How long it has taken so far, where the agency's answers are timed.
+    pub fn took(&self) -> Option<Duration> {
+        self.begun.map(|begun| begun.elapsed())
     }
 
     /// One endpoint: first over a connection that is there, and if that was closed just then, over a new one.
-    async fn run(&mut self, pool: &std::rc::Rc<EndpointPool>) -> Result<Reply, Ended> {
-        let lease = pool.lease();
+    pub async fn run(&self, pool: &Rc<EndpointPool>, slot: Slot, kept: &mut Kept) -> Result<Reply, Ended> {
+        let mut lease = pool.lease_for(slot);
         if let Some(connected) = self.reuse(pool) {
-            match self.send(connected, lease).await {
-                Err(failure) if self.may_replay(&failure) => self.note_replay(&failure),
-                sent => return sent.map_err(|failure| self.ended(failure)),
-            }
+            let failure = match self.send(connected, lease, kept).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => failure,
+            };
+            let again = self.may_replay(&failure, kept).then(|| self.place_for_replay(&failure)).flatten();
+            let Some(slot) = again else { return Err(self.ended(failure, kept)) };
+            note_replay(&failure, kept);
             pool.set_h2(None);
-        } else {
-            drop(lease);
+            lease = pool.lease_for(slot);
         }
-        let lease = pool.lease();
-        let connected = self.connect(pool).await.map_err(Ended::MayTryAgain)?;
-        self.send(connected, lease).await.map_err(|failure| self.ended(failure))
+        let connected = self.connect(pool).await.map_err(|failure| match failure {
+            Failure::Connect(ConnectFailure::Full) => Ended::Final(failure),
+            _ => Ended::MayTryAgain(failure),
+        })?;
+        self.send(connected, lease, kept).await.map_err(|failure| self.ended(failure, kept))
+    }
+
+    /// Room to send it once more. What the agency may have seen already is more load, and is paid for.
+    fn place_for_replay(&self, failure: &client::Failure) -> Option<Slot> {
+        let entrance = &self.pools.entrance;
+        let slot = entrance.enter_now()?;
+        let costs = matches!(failure, client::Failure::Broke { sent: true, .. });
+        if costs && !entrance.ledger.withdraw(&self.pools.agency) {
+            entrance.ledger.count(Spent::NoBudget);
+            return None;
+        }
+        Some(slot)
     }
 
     fn reuse(&self, pool: &EndpointPool) -> Option<Connected> {
@@ -126,8 +117,7 @@ impl<'a> Attempt<'a> {
 
     async fn connect(&self, pool: &EndpointPool) -> Result<Connected, Failure> {
         let wants_http1 = self.prepared.wish.is_upgrade();
-        let limit = self.prepared.timeouts.connect;
-        let connected = connect(&self.pools.agency, pool, wants_http1, limit, self.patience).await;
+        let connected = connect(self.pools, pool, wants_http1, self.connect, self.patience).await;
         let connected = connected.map_err(Failure::Connect)?;
         if let Connected::Http2(handle) = &connected {
             pool.set_h2(Some(handle.clone()));
@@ -135,8 +125,8 @@ impl<'a> Attempt<'a> {
         Ok(connected)
     }
 
-    async fn send(&mut self, connected: Connected, lease: Lease) -> Result<Reply, client::Failure> {
-        let body = self.take_body();
+    async fn send(&self, connected: Connected, lease: Lease, kept: &mut Kept) -> Result<Reply, client::Failure> {
+        let body = take_body(kept);
         match connected {
             Connected::Http1(connection) => self.over_http1(connection, body, lease).await,
             Connected::Http2(handle) => {
@@ -151,28 +141,28 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The body to send; what is at hand whole stays at hand.
-    fn take_body(&mut self) -> Body {
-        match &self.body {
-            Some(Body::Empty) => Body::Empty,
-            Some(Body::Full(bytes)) => Body::Full(bytes.clone()),
-            _ => self.body.take().unwrap_or_default(),
-        }
-    }
-
     async fn over_http1(&self, connection: Box<Upstream>, body: Body, lease: Lease) -> Result<Reply, client::Failure> {
-        let answer = connection.exchange(&self.prepared.outgoing, body, self.patience, self.interim, lease).await?;
+        let answer = connection.exchange(self.outgoing, body, self.patience, self.interim, lease).await?;
         let (status, mut headers) = (answer.head.status, answer.head.headers);
         let body = match answer.body {
             AnswerBodyOrUpgrade::Whole(bytes) => Body::full(bytes),
-            AnswerBodyOrUpgrade::Stream(stream) => Body::stream(stream),
-            AnswerBodyOrUpgrade::Upgraded(wire, lease) => {
+            AnswerBodyOrUpgrade::Stream(mut stream) => {
+                if is_event_stream(&headers)
+                    && let Some(lease) = stream.home()
+                {
+                    lease.outlast();
+                }
+                Body::stream(stream)
+            }
+            AnswerBodyOrUpgrade::Upgraded(connection, mut lease) => {
                 if !self.prepared.wish.accepts(&headers) {
                     return Err(client::Failure::Malformed("the agency's WebSocket handshake is wrong"));
                 }
                 let _ = from_agency(status, &mut headers, false);
                 self.prepared.wish.dress_101(&mut headers);
-                return Ok(Reply { status, headers, body: Body::Empty, tunnel: Some((unread_first(*wire), lease)) });
+                let (wire, counted) = connection.into_wire();
+                lease.hold(counted);
+                return Ok(Reply { status, headers, body: Body::Empty, tunnel: Some((unread_first(wire), lease)) });
             }
         };
         Ok(Reply { status, headers, body, tunnel: None })
@@ -182,17 +172,19 @@ impl<'a> Attempt<'a> {
         &self,
         handle: http2::client::Handle,
         body: Body,
-        lease: Lease,
+        mut lease: Lease,
     ) -> Result<Reply, client::Failure> {
         let scheme = match lease.pool().live.endpoint.protocol {
             EndpointProtocol::Https => Scheme::HTTPS,
             _ => Scheme::HTTP,
         };
-        let outgoing = &self.prepared.outgoing;
         if self.prepared.wish.is_upgrade() {
             return self.connect_websocket(handle, scheme, lease).await;
         }
-        let answer = http2::client::exchange(handle, outgoing, body, scheme, self.patience, self.interim).await?;
+        let answer = http2::client::exchange(handle, self.outgoing, body, scheme, self.patience, self.interim).await?;
+        if is_event_stream(&answer.headers) {
+            lease.outlast();
+        }
         let body = match http_body::Body::is_end_stream(&answer.body) {
             true => Body::Empty,
             false => Body::stream(Leased { body: answer.body, _lease: lease }),
@@ -206,7 +198,7 @@ impl<'a> Attempt<'a> {
         scheme: Scheme,
         lease: Lease,
     ) -> Result<Reply, client::Failure> {
-        let mut outgoing = self.prepared.outgoing.clone();
+        let mut outgoing = self.outgoing.clone();
         for name in HANDSHAKE {
             outgoing.headers.remove(name);
         }
@@ -234,35 +226,49 @@ impl<'a> Attempt<'a> {
     }
 
     /// Nothing reached the agency; or it is idempotent, whole at hand, the route allows it, and this is the first time.
-    fn may_replay(&self, failure: &client::Failure) -> bool {
+    fn may_replay(&self, failure: &client::Failure, kept: &Kept) -> bool {
         match failure {
-            client::Failure::Broke { sent: false, answered: false } => self.body.is_some(),
+            client::Failure::Broke { sent: false, answered: false } => kept.body.is_some(),
             client::Failure::Broke { answered: false, .. } => {
-                self.prepared.retry && !self.replayed && self.is_idempotent() && self.body.is_some()
+                self.prepared.retry && !kept.replayed && self.is_idempotent() && kept.body.is_some()
             }
             _ => false,
         }
     }
 
-    fn note_replay(&mut self, failure: &client::Failure) {
-        self.replayed |= matches!(failure, client::Failure::Broke { sent: true, .. });
-    }
-
-    fn ended(&mut self, failure: client::Failure) -> Ended {
-        if self.may_replay(&failure) {
-            self.note_replay(&failure);
+    fn ended(&self, failure: client::Failure, kept: &mut Kept) -> Ended {
+        if self.may_replay(&failure, kept) {
+            note_replay(&failure, kept);
             Ended::MayTryAgain(failure.into())
         } else {
             Ended::Final(failure.into())
         }
     }
 
+    /// GET or HEAD, and no upgrade.
+    pub fn is_read(&self) -> bool {
+        matches!(self.outgoing.method, Method::GET | Method::HEAD) && !self.prepared.wish.is_upgrade()
+    }
+
     /// RFC 9110 §9.2.2.
     fn is_idempotent(&self) -> bool {
         matches!(
-            self.prepared.outgoing.method,
+            self.outgoing.method,
             Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
         ) && !self.prepared.wish.is_upgrade()
+    }
+}
+
+fn note_replay(failure: &client::Failure, kept: &mut Kept) {
+    kept.replayed |= matches!(failure, client::Failure::Broke { sent: true, .. });
+}
+
+/// The body to send; what is at hand whole stays at hand.
+fn take_body(kept: &mut Kept) -> Body {
+    match &kept.body {
+        Some(Body::Empty) => Body::Empty,
+        Some(Body::Full(bytes)) => Body::Full(bytes.clone()),
+        _ => kept.body.take().unwrap_or_default(),
     }
 }
 

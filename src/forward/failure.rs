@@ -1,5 +1,6 @@
 //! How an exchange fails, whose fault it is, and what `Proxy-Status` says of it (RFC 9209 §2.3).
 
+use crate::balance::Full;
 use crate::body::BodyError;
 use crate::http1::client;
 use crate::words::Code;
@@ -17,6 +18,10 @@ pub enum Failure {
     Unsayable(&'static str),
     /// The caller's own body failed: the agency is not to blame.
     RequestBody(BodyError),
+    /// The whole request took too long, by nobody's fault in particular.
+    Late,
+    /// The agency has as much under way as it may, and no place in its line came free.
+    Full(Full),
     /// All endpoints were tried, or are out.
     NoEndpoint,
     /// Our own name stands in `Via` too often (HP-2).
@@ -35,17 +40,20 @@ pub enum ConnectFailure {
     Tls,
     /// The endpoint does not speak the protocol it was configured with.
     Protocol,
+    /// The agency has as many connections as it may: none was tried.
+    Full,
 }
 
 impl Failure {
     pub fn code(self) -> Code {
         match self {
             Failure::Connect(ConnectFailure::TimedOut) => Code::ConnectTimeout,
+            Failure::Connect(ConnectFailure::Full) | Failure::Full(_) => Code::Overloaded,
             Failure::Connect(_) => Code::ConnectFailed,
             Failure::Broke | Failure::Malformed(_) | Failure::Unsayable(_) | Failure::ForeignChallenge => {
                 Code::UpstreamBroke
             }
-            Failure::TimedOut => Code::UpstreamTimeout,
+            Failure::TimedOut | Failure::Late => Code::UpstreamTimeout,
             Failure::NoEndpoint => Code::NoHealthyEndpoint,
             Failure::Loop => Code::LoopDetected,
             Failure::RequestBody(BodyError::TooLarge) => Code::BodyTooLarge,
@@ -56,7 +64,14 @@ impl Failure {
 
     /// False where the caller can bring it about at any endpoint: it tells nothing of the agency.
     pub fn is_the_agencys(self) -> bool {
-        !matches!(self, Failure::RequestBody(_) | Failure::Unsayable(_))
+        !matches!(
+            self,
+            Failure::RequestBody(_)
+                | Failure::Unsayable(_)
+                | Failure::Late
+                | Failure::Full(_)
+                | Failure::Connect(ConnectFailure::Full)
+        )
     }
 
     /// The `error` parameter of `Proxy-Status`; `None` where no agency was involved.
@@ -70,9 +85,11 @@ impl Failure {
                 ConnectFailure::Certificate => "tls_certificate_error",
                 ConnectFailure::Tls => "tls_protocol_error",
                 ConnectFailure::Protocol => "http_protocol_error",
+                ConnectFailure::Full => "connection_limit_reached",
             },
             Failure::Broke => "connection_terminated",
-            Failure::TimedOut => "http_response_timeout",
+            Failure::TimedOut | Failure::Late => "http_response_timeout",
+            Failure::Full(_) => "connection_limit_reached",
             Failure::Malformed(_) | Failure::ForeignChallenge => "http_protocol_error",
             Failure::Unsayable(_) => "http_upgrade_failed",
             Failure::NoEndpoint => "destination_unavailable",

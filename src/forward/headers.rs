@@ -234,8 +234,9 @@ fn max_forwards(headers: &mut HeaderMap, method: &Method) {
     }
 }
 
-/// What the agency is told of the caller (contract section 3).
-fn identity(
+/// What the agency is told of the caller (contract section 3). Also what a verdict tells the agency's own proxy, which has
+/// the caller's `Authorization` itself.
+pub fn identity(
     headers: &mut HeaderMap,
     authorization: Option<HeaderValue>,
     permit: &Permit,
@@ -333,7 +334,8 @@ fn strip_hop_of_answer(headers: &mut HeaderMap) {
     }
 }
 
-fn is_gateways(name: &HeaderName) -> bool {
+/// Whether only the gateway may write a field of this name, in whatever spelling.
+pub fn is_gateways(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with('x') && name.get(1..10).is_some_and(|rest| rest.replace('_', "-") == "-gateway-")
 }
@@ -362,6 +364,11 @@ fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         }
         false
     })
+}
+
+/// Server-sent events: an answer without an end.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 fn refuse_own_cookies(headers: &mut HeaderMap) {

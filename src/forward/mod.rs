@@ -2,12 +2,15 @@
 //! `auth`, whose [`Permit`](crate::auth::Permit) it takes: what was not admitted cannot be forwarded.
 
 pub mod connect;
+pub mod deadline;
+pub mod deliver;
 pub mod exchange;
 pub mod failure;
 pub mod headers;
+mod hedge;
 pub mod prepare;
 pub mod upgrade;
 
-pub use exchange::{Reply, deliver};
+pub use deliver::{Reply, deliver};
 pub use failure::Failure;
 pub use prepare::{Prepared, Way};

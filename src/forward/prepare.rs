@@ -1,8 +1,11 @@
 //! A request made ready for one agency. Takes a [`Permit`]: there is no other way to a [`Prepared`].
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap};
 
+use super::deadline::Limits;
 use super::failure::Failure;
 use super::headers;
 use super::upgrade::Wish;
@@ -29,6 +32,8 @@ pub struct Prepared {
     pub(super) wish: Wish,
     pub(super) timeouts: Timeouts,
     pub(super) retry: bool,
+    /// What the agency is told of its time.
+    pub(super) limits: Limits,
     /// For `hash_subject`.
     pub(super) subject: Option<u64>,
     /// The answer belongs to a caller who proved who they are.
@@ -62,6 +67,8 @@ pub fn prepare(
     let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
     headers::to_agency(&mut headers, arrived, conn, permit, agency, signer, now)?;
     let wish = wish.prepare(&mut headers, key)?;
+    let limits = Limits::of(way.timeouts.request, &headers);
+    limits.tell(&mut headers, Duration::ZERO);
     let outgoing = Outgoing {
         method: arrived.method.clone(),
         target: target(&arrived.path, arrived.query.as_ref(), way),
@@ -73,6 +80,7 @@ pub fn prepare(
         wish,
         timeouts: way.timeouts,
         retry: way.retry,
+        limits,
         subject: permit.token().map(|token| token.subject_key),
         authenticated: permit.token().is_some(),
     })

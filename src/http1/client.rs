@@ -22,7 +22,7 @@ use super::head::{self, Framing, HeadLimits, ResponseHead, Scan, write_decimal, 
 use super::transport::{Transport, Wire};
 use super::watchdog::Watchdog;
 use crate::body::{Body, BodyError};
-use crate::message::Interim;
+use crate::message::{Guard, Interim};
 
 /// Bounds of an agency's head: more generous than a caller's, agencies set long cookies and policies.
 const ANSWER_LIMITS: HeadLimits = HeadLimits { block: 64 * 1024, count: 200, uri: usize::MAX };
@@ -30,7 +30,6 @@ const ANSWER_LIMITS: HeadLimits = HeadLimits { block: 64 * 1024, count: 200, uri
 const INTERIM_ANSWERS: u32 = 32;
 
 /// A connection to an endpoint.
-#[derive(Debug)]
 pub struct Upstream {
     wire: Wire,
     dog: Watchdog,
@@ -38,6 +37,8 @@ pub struct Upstream {
     pub used: u64,
     /// When it became idle.
     pub idle_since: tokio::time::Instant,
+    /// Counted as open until this is dropped.
+    counted: Option<Guard>,
 }
 
 /// What is asked of the agency. Fields of framing and of the hop are written here, and must not be in `headers`.
@@ -90,13 +91,24 @@ pub enum AnswerBodyOrUpgrade<H: Home> {
     Whole(Bytes),
     Stream(AnswerBody<H>),
     /// 101: the bare connection and what was read behind the head.
-    Upgraded(Box<Wire>, H),
+    Upgraded(Box<Upstream>, H),
 }
 
 impl Upstream {
     pub fn new(io: Transport, patience: Patience) -> Upstream {
         let dog = Watchdog::new(patience.response);
-        Upstream { wire: Wire::new(io), dog, used: 0, idle_since: tokio::time::Instant::now() }
+        Upstream { wire: Wire::new(io), dog, used: 0, idle_since: tokio::time::Instant::now(), counted: None }
+    }
+
+    /// Keeps `guard` as long as the connection is open.
+    pub fn counted(mut self, guard: Guard) -> Upstream {
+        self.counted = Some(guard);
+        self
+    }
+
+    /// The bare connection, and what must live as long.
+    pub fn into_wire(self) -> (Wire, Option<Guard>) {
+        (self.wire, self.counted)
     }
 
     /// True when an idle connection was closed, or spoke out of turn, while nobody looked. No system call when quiet.
@@ -126,8 +138,7 @@ impl Upstream {
             if !upload.asked_upgrade() {
                 return Err(Failure::Malformed("101 without being asked"));
             }
-            let wire = Box::new(self.wire);
-            return Ok(Answer { head, body: AnswerBodyOrUpgrade::Upgraded(wire, home) });
+            return Ok(Answer { head, body: AnswerBodyOrUpgrade::Upgraded(self, home) });
         }
         let reusable = head.keep_alive;
         self.dog.set(patience.idle);

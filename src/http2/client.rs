@@ -19,7 +19,7 @@ use crate::body::{Body, BodyError};
 use crate::http1::client::{Failure, Outgoing, Patience};
 use crate::http1::transport::Transport;
 use crate::http1::watchdog::Watchdog;
-use crate::message::Interim;
+use crate::message::{Guard, Interim};
 
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
@@ -30,8 +30,8 @@ const INTERIM_ANSWERS: u32 = 32;
 pub type Handle = SendRequest<Bytes>;
 
 /// Speaks HTTP/2 over `io`; the connection runs as a local task until it closes. `settled`: wait for the agency's settings,
-/// which alone say whether it takes extended CONNECT.
-pub async fn handshake(io: Transport, settled: bool) -> Result<Handle, h2::Error> {
+/// which alone say whether it takes extended CONNECT. `counted` is kept as long as the connection is open.
+pub async fn handshake(io: Transport, settled: bool, counted: Guard) -> Result<Handle, h2::Error> {
     let (handle, mut connection) = client::Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
@@ -43,6 +43,7 @@ pub async fn handshake(io: Transport, settled: bool) -> Result<Handle, h2::Error
     tokio::task::spawn_local(async move {
         // How it ended is told to each stream.
         let _ = connection.await;
+        drop(counted);
     });
     // RFC 9113 §3.4: SETTINGS come first, so they are here once a ping is answered.
     if let (true, Some(mut ping)) = (settled, ping) {

@@ -6,6 +6,7 @@
 pub mod arrived;
 pub mod client_addr;
 pub mod host;
+pub mod original;
 pub mod path;
 pub mod spoof;
 

@@ -20,7 +20,7 @@ use crate::limit::addresses::Place;
 use crate::observe::tally::count;
 use crate::pipeline::gate::Shared;
 use crate::pipeline::{Gate, Worker};
-use crate::words::{ConnInfo, Scheme};
+use crate::words::{ConnInfo, ListenerId, Scheme};
 use crate::{http1, http2};
 
 /// RFC 9113 §3.4: what an HTTP/2 client says first.
@@ -66,8 +66,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, work
     };
     // An answer must not wait for the acknowledgement of the one before (Nagle).
     let _ = stream.set_nodelay(true);
-    let connection =
-        Connection { peer, listener: listener.name.clone(), settings, worker: worker.clone(), ear: closing.listen() };
+    let (id, name) = (listener.id, listener.name());
+    let connection = Connection { peer, id, listener: name, settings, worker: worker.clone(), ear: closing.listen() };
     let closing = closing.clone();
     tokio::task::spawn_local(async move {
         let mut serving = pin!(connection.serve(stream, place));
@@ -78,6 +78,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, work
 
 struct Connection {
     peer: SocketAddr,
+    id: ListenerId,
+    /// What the listener was called when this was accepted.
     listener: Arc<str>,
     settings: Arc<Settings>,
     worker: Rc<Worker>,
@@ -162,6 +164,7 @@ impl Connection {
         Gate {
             worker: self.worker.clone(),
             conn,
+            listener: self.id,
             trusted_proxies: self.settings.trusted_proxies.clone(),
             uri_limit: self.settings.uri_limit,
             body_limit: self.settings.body_limit,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +16,18 @@ use crate::http1::head::HeadLimits;
 use crate::limit::addresses::Addresses;
 use crate::tls::certs::LoadedCertificate;
 use crate::tls::server::server_config;
+use crate::words::ListenerId;
 use crate::{http1, http2};
 
 /// Connections that may wait to be accepted: room for a burst while a worker is busy.
 pub(super) const BACKLOG: i32 = 4096;
 
+static NEXT_ID: AtomicU32 = AtomicU32::new(0);
+
 pub struct ListenerLive {
-    pub name: Arc<str>,
+    pub id: ListenerId,
+    /// A reload may give another.
+    name: ArcSwap<Arc<str>>,
     /// As bound: a port 0 of the file is the system's choice here.
     pub address: SocketAddr,
     /// As written: what a reload compares.
@@ -64,7 +70,8 @@ impl ListenerLive {
             if inherited.is_empty() { bind_all(listener.address, workers).map_err(in_use)? } else { inherited };
         let shares = shares(&sockets, workers)?;
         let live = ListenerLive {
-            name: listener.name.clone(),
+            id: ListenerId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
+            name: ArcSwap::from_pointee(listener.name.clone()),
             address: sockets[0].local_addr()?,
             asked: listener.address,
             addresses: Arc::default(),
@@ -72,6 +79,20 @@ impl ListenerLive {
             sockets: Mutex::new(sockets),
         };
         Ok((Arc::new(live), shares))
+    }
+
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name.load())
+    }
+
+    /// It is called `name` from now on; its sockets and connections are not touched.
+    pub fn rename(&self, name: Arc<str>) {
+        self.name.store(Arc::new(name));
+    }
+
+    /// Whether it accepts where a listener of the configuration wants to.
+    pub fn is_at(&self, wanted: SocketAddr) -> bool {
+        self.asked == wanted || self.address == wanted
     }
 
     /// Copies of the sockets, for another process. Errors: no descriptors left.

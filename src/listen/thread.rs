@@ -18,14 +18,17 @@ use super::accept::accept;
 use super::listener::ListenerLive;
 use crate::auth::TokenCache;
 use crate::auth::cache::CacheStats;
+use crate::balance::ledger::LedgerReport;
 use crate::balance::pool::EndpointReport;
 use crate::clock::Clock;
 use crate::closing::{Closing, Word};
+use crate::config::model::AccessLog;
 use crate::live::Live;
 use crate::observe::access_log::{Line, LogBuffer};
 use crate::observe::record::Books;
 use crate::observe::{Report, Tally};
 use crate::pipeline::Worker;
+use crate::words::ListenerId;
 
 /// Verified tokens a worker remembers, at the most.
 const TOKENS: usize = 32 * 1024;
@@ -36,8 +39,8 @@ const TIDY: u32 = 20;
 
 pub enum Order {
     Listen(Arc<ListenerLive>, Vec<Socket>),
-    /// A listener of this name is gone: accept no more on it, and finish its connections.
-    Unlisten(Arc<str>, Patience),
+    /// A listener is gone: accept no more on it, and finish its connections.
+    Unlisten(ListenerId, Patience),
     /// Another snapshot is in force: streams whose route is gone must hear of it.
     Adopt,
     Report(oneshot::Sender<WorkerReport>),
@@ -76,6 +79,7 @@ impl Patience {
 pub struct WorkerReport {
     pub tally: Report,
     pub endpoints: Vec<EndpointReport>,
+    pub ledgers: Vec<(Arc<str>, LedgerReport)>,
 }
 
 pub struct WorkerHandle {
@@ -86,12 +90,7 @@ pub struct WorkerHandle {
 }
 
 /// Starts a worker. Errors: no thread, or no runtime.
-pub fn start(
-    index: usize,
-    live: Arc<Live>,
-    log: Option<SyncSender<Vec<Line>>>,
-    clock: Clock,
-) -> std::io::Result<WorkerHandle> {
+pub fn start(index: usize, live: Arc<Live>, log: SyncSender<Vec<Line>>, clock: Clock) -> std::io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::unbounded_channel();
     let cache = Arc::new(CacheStats::default());
     let stats = cache.clone();
@@ -99,7 +98,7 @@ pub fn start(
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let runtime = runtime().expect("a runtime can be built: its descriptors are the process's first");
         runtime.block_on(async move {
-            let log = log.map_or_else(LogBuffer::off, LogBuffer::new);
+            let log = LogBuffer::new(log, live.load().config.access_log != AccessLog::Off);
             let books = Books { tally: Rc::new(Tally::default()), log: Rc::new(log) };
             let worker = Rc::new(Worker::new(live, TokenCache::new(TOKENS, stats), books, clock));
             work(worker, inbox).await
@@ -109,7 +108,7 @@ pub fn start(
 }
 
 /// The word for each listener's connections.
-type Closings = HashMap<Arc<str>, Closing>;
+type Closings = HashMap<ListenerId, Closing>;
 /// What accepts, to its end.
 type Accepting = JoinSet<()>;
 
@@ -124,7 +123,7 @@ async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> 
                 Some(Order::Listen(listener, sockets)) => {
                     listen(&worker, &mut closings, &mut accepting, &listener, sockets);
                 }
-                Some(Order::Unlisten(name, patience)) => unlisten(&mut closings, &name, patience),
+                Some(Order::Unlisten(id, patience)) => unlisten(&mut closings, id, patience),
                 Some(Order::Adopt) => worker.adopt(),
                 Some(Order::Report(answer)) => drop(answer.send(report(&worker))),
                 Some(Order::Ping(answer)) => drop(answer.send(())),
@@ -156,19 +155,19 @@ fn listen(
     listener: &Arc<ListenerLive>,
     sockets: Vec<Socket>,
 ) {
-    let closing = closings.entry(listener.name.clone()).or_default();
+    let closing = closings.entry(listener.id).or_default();
     for socket in sockets {
         match TcpListener::from_std(socket) {
             Ok(socket) => {
                 accepting.spawn_local(accept(socket, listener.clone(), worker.clone(), closing.clone()));
             }
-            Err(error) => eprintln!("error: listener {} cannot accept: {error}", listener.name),
+            Err(error) => eprintln!("error: listener {} cannot accept: {error}", listener.name()),
         }
     }
 }
 
-fn unlisten(closings: &mut Closings, name: &str, patience: Patience) {
-    if let Some(closing) = closings.remove(name) {
+fn unlisten(closings: &mut Closings, id: ListenerId, patience: Patience) {
+    if let Some(closing) = closings.remove(&id) {
         closing.say(Word::Last);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(patience.idle).await;
@@ -218,5 +217,6 @@ fn open(closings: &Closings) -> usize {
 }
 
 fn report(worker: &Worker) -> WorkerReport {
-    WorkerReport { tally: worker.books.tally.report(), endpoints: worker.pools.report() }
+    let pools = &worker.pools;
+    WorkerReport { tally: worker.books.tally.report(), endpoints: pools.report(), ledgers: pools.ledgers() }
 }

@@ -15,7 +15,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
 use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
 use crate::forward::Way;
-use crate::observe::{Names, StatId};
+use crate::observe::{Lease, Names, StatId};
 use crate::route::Table;
 use crate::session::Sessions;
 
@@ -39,9 +39,10 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let issuers = issuers.collect::<Result<Vec<_>, String>>()?;
     let agencies = config.agencies.iter().map(|model| agency(model, previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
-    let routes = routes(&config, &issuers, previous, &around.names);
-    let sessions = sessions(&config, previous, around)?;
-    Ok(assemble(config, signer, sessions, issuers, agencies, routes, around.clock.now()))
+    let lease = lease(&config, &around.names);
+    let routes = routes(&config, &issuers, previous, &lease);
+    let callers = (signer, sessions(&config, previous, around)?);
+    Ok(assemble(config, callers, issuers, agencies, routes, lease, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -52,22 +53,37 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let models = std::mem::take(&mut config.issuers).into_iter().map(Arc::new);
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
     let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
-    let routes = routes(&config, &issuers, None, &Names::default());
-    let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
-    Ok(assemble(config, signer, sessions, issuers, agencies, routes, clock.now()))
+    let lease = lease(&config, &Names::default());
+    let routes = routes(&config, &issuers, None, &lease);
+    let callers = (signer, Sessions::offline(&config.sessions).map(Arc::new)?);
+    Ok(assemble(config, callers, issuers, agencies, routes, lease, clock.now()))
 }
 
 fn assemble(
     config: Config,
-    signer: Arc<Signer>,
-    sessions: Arc<Sessions>,
+    (signer, sessions): (Arc<Signer>, Arc<Sessions>),
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     routes: Vec<RouteLive>,
+    lease: Lease,
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
-    Snapshot { table, routes, agencies, issuers, signer, sessions, loaded_at, config: Arc::new(config) }
+    let askers = config.agencies.iter().flat_map(|agency| &agency.verify).flat_map(|verify| verify.from.clone());
+    let askers = askers.collect();
+    Snapshot {
+        table,
+        routes,
+        agencies,
+        issuers,
+        signer,
+        sessions,
+        askers,
+        loaded_at,
+        lease,
+        config: Arc::new(config),
+        listeners: Vec::new(),
+    }
 }
 
 fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, String> {
@@ -124,19 +140,22 @@ fn agency(model: &model::Agency, previous: Option<&Snapshot>) -> Result<Arc<Agen
     }
 }
 
-fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>, names: &Names) -> Vec<RouteLive> {
+fn lease(config: &Config, names: &Names) -> Lease {
+    let agency = |route: &model::Route| config.agencies[route.agency.0 as usize].name.clone();
+    names.lease(config.routes.iter().map(|route| (route.name.clone(), agency(route))))
+}
+
+fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>, lease: &Lease) -> Vec<RouteLive> {
     let mut shared = Shared::default();
     let old: HashMap<StatId, &RouteLive> =
         previous.map(|old| old.routes.iter().map(|route| (route.stat, route)).collect()).unwrap_or_default();
-    let compiled = config.routes.iter().map(|route| {
-        let agency = &config.agencies[route.agency.0 as usize];
-        let stat = names.id(route.name.clone(), agency.name.clone());
+    let compiled = config.routes.iter().zip(lease.iter()).map(|(route, &stat)| {
         let requirement = shared.requirement(&route.require, issuers);
         let old = old.get(&stat);
         RouteLive {
             stat,
             agency: route.agency,
-            way: shared.way(&route.rewrite, route.timeouts, route.retry),
+            way: shared.way(&route.rewrite, *route.timeouts, route.retry),
             body_limit: route.body_limit,
             rate: route.rate.map(|rate| RouteRate::carried(rate, old.and_then(|old| old.rate.as_ref()))),
             cors: route.cors.as_ref().map(|cors| Arc::new(CompiledCors::compile(cors, &route.methods))),
@@ -183,7 +202,7 @@ struct Shared {
 }
 
 type RequirementKey = (u8, Option<u32>, Vec<String>, Option<u64>);
-type WayKey = (Option<String>, Option<String>, [u128; 3], bool);
+type WayKey = (Option<String>, Option<String>, Timeouts, bool);
 
 impl Shared {
     fn requirement(&mut self, require: &Require, issuers: &[Arc<Issuer>]) -> Arc<Requirement> {
@@ -197,8 +216,7 @@ impl Shared {
     }
 
     fn way(&mut self, rewrite: &Rewrite, timeouts: Timeouts, retry: bool) -> Arc<Way> {
-        let times = [timeouts.connect, timeouts.response, timeouts.idle].map(|time| time.as_nanos());
-        let key = (rewrite.strip_prefix.clone(), rewrite.add_prefix.clone(), times, retry);
+        let key = (rewrite.strip_prefix.clone(), rewrite.add_prefix.clone(), timeouts, retry);
         let bytes = |text: &Option<String>| text.as_ref().map(|text| Bytes::copy_from_slice(text.as_bytes()));
         let make = || {
             Arc::new(Way {

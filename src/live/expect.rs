@@ -10,6 +10,7 @@ use super::asked::{self, Stopped};
 use crate::auth::suppose::suppose;
 use crate::auth::{Denied, Requirement};
 use crate::clock::UnixTime;
+use crate::config::fault::Related;
 use crate::config::model::{Expectation, Listener, Position};
 use crate::config::{Config, Fault, Severity, codes};
 use crate::route::{Found, Table};
@@ -111,7 +112,8 @@ fn held_to(case: &Expectation, happens: &Happens, config: &Config) -> Option<Fau
         code.map(|(_, at)| (at, "code")),
     ];
     let (at, member) = broken.into_iter().flatten().next()?;
-    Some(fault(case, at, member, &instead(happens, name)))
+    let met = happens.route.map(|id| &config.routes[id.0 as usize].at);
+    Some(fault(case, at, member, &instead(happens, name), met))
 }
 
 /// What happens, in words.
@@ -128,7 +130,8 @@ fn instead(happens: &Happens, route: Option<&str>) -> String {
     }
 }
 
-fn fault(case: &Expectation, at: &Position, member: &str, instead: &str) -> Fault {
+/// `met`: the route that the request comes to.
+fn fault(case: &Expectation, at: &Position, member: &str, instead: &str, met: Option<&Position>) -> Fault {
     let name = case.name.as_ref().map_or_else(|| case.path.clone(), |name| format!("`{name}`"));
     Fault {
         code: codes::EXPECTATION_BROKEN,
@@ -139,7 +142,12 @@ fn fault(case: &Expectation, at: &Position, member: &str, instead: &str) -> Faul
         column: at.column,
         path: format!("{}.then.{member}", case.path),
         remedy: "change the routes until it holds again, or the expectation if this is what is wanted".to_owned(),
-        related: None,
+        related: met.map(|met| Related {
+            message: "this route is met".to_owned(),
+            file: met.file.to_string(),
+            line: met.line,
+            column: met.column,
+        }),
     }
 }
 

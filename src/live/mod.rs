@@ -27,13 +27,12 @@ pub fn load_checked(file: &Path, now: UnixTime) -> Result<Loaded, Vec<Fault>> {
 
 /// The same for a reload, which may fall back on what included files were.
 pub fn load_checked_with(file: &Path, now: UnixTime, last_good: &LastGood) -> Result<Loaded, Vec<Fault>> {
-    let mut loaded = config::load_with(file, now, last_good)?;
-    let broken = expect::judge(&loaded.config);
-    if broken.is_empty() {
-        return Ok(loaded);
-    }
-    loaded.warnings.extend(broken);
-    Err(loaded.warnings)
+    config::load_with(file, now, last_good, &expect::judge)
+}
+
+/// The same for the config in force, when a file that it names has changed: an edit of its own text waits.
+pub fn load_anew(file: &Path, now: UnixTime, in_force: &LastGood) -> Result<Loaded, Vec<Fault>> {
+    config::load_anew(file, now, in_force, &expect::judge)
 }
 
 /// The one place where "what runs now" is kept.

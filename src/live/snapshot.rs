@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ipnet::IpNet;
+
 use crate::answer::cors::CompiledCors;
 use crate::auth::assertion::Signer;
 use crate::auth::{Issuer, Requirement};
@@ -12,10 +14,10 @@ use crate::config::Config;
 use crate::config::model::{Rate, RateBy};
 use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
-use crate::observe::StatId;
+use crate::observe::{Lease, StatId};
 use crate::route::Table;
 use crate::session::Sessions;
-use crate::words::{AgencyId, RouteId};
+use crate::words::{AgencyId, ListenerId, RouteId};
 
 pub struct Snapshot {
     pub config: Arc<Config>,
@@ -25,7 +27,14 @@ pub struct Snapshot {
     pub issuers: Vec<Arc<Issuer>>,
     pub signer: Arc<Signer>,
     pub sessions: Arc<Sessions>,
+    /// Every address that may ask for a verdict of some agency.
+    pub askers: Vec<IpNet>,
     pub loaded_at: UnixTime,
+    /// The numbers of `routes`.
+    pub lease: Lease,
+    /// What the listeners are called now: a connection may have come in when its listener had another name. Empty where
+    /// nothing listens.
+    pub listeners: Vec<(ListenerId, Arc<str>)>,
 }
 
 /// A route as it runs. What many routes have alike is shared: a hundred thousand of them must stay small.
@@ -78,5 +87,10 @@ impl Fate {
 impl Snapshot {
     pub fn route(&self, id: RouteId) -> &RouteLive {
         &self.routes[id.0 as usize]
+    }
+
+    /// The name of a listener; `None` when it is gone, and only its last connections are left.
+    pub fn listener_name(&self, id: ListenerId) -> Option<&str> {
+        self.listeners.iter().find(|(of, _)| *of == id).map(|(_, name)| &**name)
     }
 }

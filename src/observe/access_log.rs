@@ -6,8 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::names::{Names, RouteName, StatId};
@@ -34,6 +34,7 @@ pub struct Line {
     pub upstream: Option<Duration>,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    pub verdict: bool,
     pub cut: bool,
 }
 
@@ -45,16 +46,18 @@ pub struct LogBuffer {
 }
 
 impl LogBuffer {
-    pub fn off() -> LogBuffer {
-        LogBuffer { lines: RefCell::default(), sender: None, on: Cell::new(false) }
-    }
-
-    pub fn new(sender: SyncSender<Vec<Line>>) -> LogBuffer {
-        LogBuffer { lines: RefCell::default(), sender: Some(sender), on: Cell::new(true) }
+    /// `on`: whether the configuration in force wants lines.
+    pub fn new(sender: SyncSender<Vec<Line>>, on: bool) -> LogBuffer {
+        LogBuffer { lines: RefCell::default(), sender: Some(sender), on: Cell::new(on) }
     }
 
     pub fn is_on(&self) -> bool {
         self.on.get()
+    }
+
+    /// Another configuration is in force.
+    pub fn turn(&self, on: bool) {
+        self.on.set(on);
     }
 
     pub fn push(&self, line: Line, tally: &Tally) {
@@ -97,28 +100,61 @@ impl Drop for LogBuffer {
 /// The writer's thread. It ends once every [`LogBuffer`] is gone and all lines are written.
 pub struct Writer {
     pub sender: SyncSender<Vec<Line>>,
+    pub outlet: Outlet,
     pub thread: std::thread::JoinHandle<()>,
 }
 
-/// Starts the writer; `None` when the log is off. Errors: the file cannot be opened.
-pub fn start(to: &AccessLog, names: Arc<Names>) -> io::Result<Option<Writer>> {
-    let out: Box<dyn Write + Send> = match to {
-        AccessLog::Off => return Ok(None),
-        AccessLog::Stdout => Box::new(io::stdout()),
-        AccessLog::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
-    };
-    let (sender, receiver) = sync_channel(QUEUE);
-    let thread = std::thread::Builder::new()
-        .name("access-log".into())
-        .spawn(move || write_all(&receiver, BufWriter::with_capacity(64 * 1024, out), &names))?;
-    Ok(Some(Writer { sender, thread }))
+/// Where lines are written to.
+pub struct Out(Box<dyn Write + Send>);
+
+impl Out {
+    /// Errors: the file cannot be opened.
+    pub fn open(to: &AccessLog) -> io::Result<Out> {
+        Ok(Out(match to {
+            AccessLog::Off => Box::new(io::sink()),
+            AccessLog::Stdout => Box::new(io::stdout()),
+            AccessLog::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        }))
+    }
 }
 
-fn write_all(receiver: &Receiver<Vec<Line>>, mut out: impl Write, names: &Names) {
+/// For a reload: what the writer turns to with its next batch. Never waited for, since the writer may be stuck in a pipe that
+/// nobody reads.
+#[derive(Clone, Default)]
+pub struct Outlet(Arc<Mutex<Option<Out>>>);
+
+impl Outlet {
+    pub fn turn_to(&self, out: Out) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(out);
+    }
+
+    fn turned(&self) -> Option<Out> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Starts the writer, also where the log is off: a reload may turn it on. Errors: the file cannot be opened.
+pub fn start(to: &AccessLog, names: Arc<Names>) -> io::Result<Writer> {
+    let out = Out::open(to)?;
+    let (sender, receiver) = sync_channel(QUEUE);
+    let outlet = Outlet::default();
+    let turned = outlet.clone();
+    let thread = std::thread::Builder::new()
+        .name("access-log".into())
+        .spawn(move || write_all(&receiver, out, &turned, &names))?;
+    Ok(Writer { sender, outlet, thread })
+}
+
+fn write_all(receiver: &Receiver<Vec<Line>>, out: Out, outlet: &Outlet, names: &Names) {
+    let mut out = BufWriter::with_capacity(64 * 1024, out.0);
     let mut text = Vec::with_capacity(64 * 1024);
     let mut day = Day::default();
     let mut known: Option<(StatId, RouteName)> = None;
     while let Ok(batch) = receiver.recv() {
+        // Every batch is flushed: nothing is left in the one before.
+        if let Some(next) = outlet.turned() {
+            out = BufWriter::with_capacity(64 * 1024, next.0);
+        }
         for line in &batch {
             if known.as_ref().is_none_or(|(id, _)| *id != line.stat) {
                 known = names.name(line.stat).map(|name| (line.stat, name));
@@ -161,6 +197,9 @@ fn format(out: &mut Vec<u8>, line: &Line, name: &RouteName, day: &mut Day) {
     }
     number(out, ",\"bytes_in\":", line.bytes_in);
     number(out, ",\"bytes_out\":", line.bytes_out);
+    if line.verdict {
+        out.extend_from_slice(b",\"verdict\":true");
+    }
     if line.cut {
         out.extend_from_slice(b",\"cut\":true");
     }
@@ -235,7 +274,7 @@ mod tests {
     fn a_line_is_json_with_the_listed_fields_only() {
         let line = Line {
             at: UNIX_EPOCH + Duration::from_millis(1_500),
-            stat: StatId(1),
+            stat: StatId { slot: 1, epoch: 0 },
             request_id: RequestId::from_bits(7),
             method: 0,
             status: 401,
@@ -246,6 +285,7 @@ mod tests {
             upstream: None,
             bytes_in: 1,
             bytes_out: 2,
+            verdict: false,
             cut: false,
         };
         let mut out = Vec::new();

@@ -7,6 +7,6 @@ pub mod names;
 pub mod record;
 pub mod tally;
 
-pub use names::{Names, StatId};
+pub use names::{Lease, Names, StatId};
 pub use record::Record;
 pub use tally::{Report, Tally};

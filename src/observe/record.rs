@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access_log::{Line, LogBuffer};
-use super::names::StatId;
+use super::names::{Lease, StatId};
 use super::tally::{Outcome, Tally};
 use crate::words::{Code, Level, RequestId};
 
@@ -22,6 +22,8 @@ pub struct Record {
     books: Books,
     begun: Instant,
     stat: StatId,
+    /// Keeps the number of its route, which may be gone before its answer has ended.
+    lease: Option<Rc<Lease>>,
     method: u8,
     pub request_id: RequestId,
     pub status: u16,
@@ -32,6 +34,8 @@ pub struct Record {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub upstream: Option<Duration>,
+    /// Another proxy asked about the request, and forwards it by itself.
+    pub verdict: bool,
     /// The answer did not reach its end.
     pub cut: bool,
 }
@@ -43,6 +47,7 @@ impl Record {
             books: books.clone(),
             begun,
             stat,
+            lease: None,
             method: method as u8,
             request_id,
             status: 0,
@@ -52,8 +57,17 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             upstream: None,
+            verdict: false,
             cut: false,
         }
+    }
+
+    /// `lease`: of the configuration that the route is of.
+    pub fn holding(self, lease: Rc<Lease>) -> Record {
+        // `Record` has a `Drop`: its fields cannot be taken out of it.
+        let mut record = self;
+        record.lease = Some(lease);
+        record
     }
 
     pub fn books(&self) -> &Books {
@@ -77,6 +91,9 @@ impl Drop for Record {
         }
         let outcome = Outcome { method: self.method, status: self.status, code: self.code };
         self.books.tally.ended(self.stat, outcome, took);
+        if self.verdict {
+            self.books.tally.judged(self.stat, self.code);
+        }
         if !self.books.log.is_on() {
             return;
         }
@@ -91,6 +108,7 @@ impl Drop for Record {
             subject: self.subject.take(),
             took,
             upstream: self.upstream,
+            verdict: self.verdict,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             cut: self.cut,

@@ -57,13 +57,22 @@ pub struct RouteTally {
     pub requests: Vec<(Outcome, u64)>,
     /// What `auth_decisions_total` tells apart; `None` is "admitted".
     pub decisions: Vec<(Option<Code>, u64)>,
+    /// What `verdicts_total` tells apart; `None` is "allowed".
+    pub verdicts: Vec<(Option<Code>, u64)>,
     pub duration: Histogram,
     pub in_flight: u64,
 }
 
+/// What was counted of one route.
+struct Counted {
+    epoch: u32,
+    route: RouteTally,
+}
+
 #[derive(Default)]
 pub struct Tally {
-    routes: RefCell<Vec<Option<Box<RouteTally>>>>,
+    /// By slot, each of the route that had it last.
+    routes: RefCell<Vec<Option<Box<Counted>>>>,
     agencies: RefCell<Vec<(StatAgency, Histogram)>>,
     pub log_dropped: Cell<u64>,
     pub tunnels: Cell<u64>,
@@ -90,15 +99,24 @@ pub struct Report {
 impl Tally {
     pub fn with_route<T>(&self, id: StatId, count: impl FnOnce(&mut RouteTally) -> T) -> T {
         let mut routes = self.routes.borrow_mut();
-        let at = id.0 as usize;
+        let at = id.slot as usize;
         if routes.len() <= at {
-            routes.resize(at + 1, None);
+            routes.resize_with(at + 1, || None);
         }
-        count(routes[at].get_or_insert_default())
+        match &mut routes[at] {
+            Some(counted) if counted.epoch == id.epoch => count(&mut counted.route),
+            // The route is gone and another has its slot: nobody asks for this count any more.
+            Some(counted) if counted.epoch > id.epoch => count(&mut RouteTally::default()),
+            slot => count(&mut slot.insert(Box::new(Counted { epoch: id.epoch, route: RouteTally::default() })).route),
+        }
     }
 
     pub fn decided(&self, id: StatId, decision: Option<Code>) {
         self.with_route(id, |route| bump(&mut route.decisions, decision));
+    }
+
+    pub fn judged(&self, id: StatId, verdict: Option<Code>) {
+        self.with_route(id, |route| bump(&mut route.verdicts, verdict));
     }
 
     pub fn began(&self, id: StatId) {
@@ -126,11 +144,16 @@ impl Tally {
         }
     }
 
+    /// Forgets agencies that are gone.
+    pub fn keep_agencies(&self, is_there: impl Fn(&str) -> bool) {
+        self.agencies.borrow_mut().retain(|(name, _)| is_there(name));
+    }
+
     pub fn report(&self) -> Report {
         let routes = self.routes.borrow();
-        let seen = routes.iter().enumerate().filter_map(|(id, route)| Some((id, route.as_deref()?)));
+        let seen = routes.iter().zip(0..).filter_map(|(counted, slot)| Some((slot, counted.as_deref()?)));
         Report {
-            routes: seen.map(|(id, route)| (StatId(id as u32), route.clone())).collect(),
+            routes: seen.map(|(slot, seen)| (StatId { slot, epoch: seen.epoch }, seen.route.clone())).collect(),
             agencies: self.agencies.borrow().clone(),
             log_dropped: self.log_dropped.get(),
             tunnels: self.tunnels.get(),
@@ -173,11 +196,25 @@ mod tests {
     fn a_request_is_in_flight_until_it_ended() {
         let tally = Tally::default();
         let outcome = Outcome { method: 0, status: 200, code: None };
-        tally.began(StatId(3));
-        tally.began(StatId(3));
-        tally.ended(StatId(3), outcome, Duration::ZERO);
+        let third = StatId { slot: 3, epoch: 1 };
+        tally.began(third);
+        tally.began(third);
+        tally.ended(third, outcome, Duration::ZERO);
         let report = tally.report();
         let (id, route) = &report.routes[0];
-        assert_eq!((*id, route.in_flight, &route.requests), (StatId(3), 1, &vec![(outcome, 1)]));
+        assert_eq!((*id, route.in_flight, &route.requests), (third, 1, &vec![(outcome, 1)]));
+    }
+
+    #[test]
+    fn a_late_count_is_not_taken_for_the_next_route_of_the_slot() {
+        let tally = Tally::default();
+        let (gone, next) = (StatId { slot: 3, epoch: 1 }, StatId { slot: 3, epoch: 2 });
+        tally.began(gone);
+        tally.began(next);
+        tally.ended(gone, Outcome { method: 0, status: 200, code: None }, Duration::ZERO);
+        let report = tally.report();
+        assert_eq!(report.routes.len(), 1);
+        assert_eq!((report.routes[0].0, report.routes[0].1.in_flight), (next, 1));
+        assert!(report.routes[0].1.requests.is_empty());
     }
 }

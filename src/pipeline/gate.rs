@@ -15,17 +15,26 @@ use super::refusal::Refusal;
 use super::worker::Worker;
 use crate::http1::head::HeadFault;
 use crate::http1::server::Service;
+use crate::live::Snapshot;
 use crate::message::{Inbound, Outbound};
-use crate::words::ConnInfo;
+use crate::words::{ConnInfo, ListenerId};
 
 /// One connection's way in.
 pub struct Gate {
     pub worker: Rc<Worker>,
     pub conn: ConnInfo,
+    pub listener: ListenerId,
     pub trusted_proxies: Arc<[IpNet]>,
     /// Bytes of a request target, and of a body where the route says nothing.
     pub uri_limit: usize,
     pub body_limit: u64,
+}
+
+impl Gate {
+    /// What its listener is called in the configuration that a request goes by.
+    pub fn listener_name<'a>(&'a self, snapshot: &'a Snapshot) -> &'a str {
+        snapshot.listener_name(self.listener).unwrap_or(&self.conn.listener)
+    }
 }
 
 /// A gate is shared by the requests of its connection.

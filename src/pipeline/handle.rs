@@ -13,6 +13,7 @@ use super::gate::{Gate, nothing_known};
 use super::own;
 use super::refusal::Refusal;
 use super::respond::{self, Asked, Lasting};
+use super::verify;
 use super::worker::View;
 use crate::answer::X_REQUEST_ID;
 use crate::answer::cors::Preflight;
@@ -36,6 +37,11 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     // ONE snapshot for the whole request, however long it takes.
     let view = gate.worker.view();
 
+    // Another proxy asks about a request of its own. Boxed: its state would otherwise be part of every request's future.
+    if let Some(question) = verify::asked(&view.snapshot, &gate.conn, &inbound) {
+        return Box::pin(verify::answer(&gate, &view, question, inbound, begun)).await;
+    }
+
     // 400, 414: what cannot be looked at.
     let (mut arrived, payload) = match Arrived::parse(&gate.conn, &gate.trusted_proxies, gate.uri_limit, inbound) {
         Ok(arrived) => arrived,
@@ -43,7 +49,8 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     };
     let begin = |stat| {
         let books = &gate.worker.books;
-        Record::begin(books, stat, method_index(&arrived.method), arrived.request_id, begun)
+        let record = Record::begin(books, stat, method_index(&arrived.method), arrived.request_id, begun);
+        record.holding(view.lease.clone())
     };
     if let Some(response) = own::answer(&arrived, &view.snapshot) {
         let mut record = begin(StatId::UNROUTED);
@@ -53,7 +60,9 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     }
 
     // 404, 405: which route.
-    let route = match find(&view.snapshot, &gate.conn.listener, &arrived) {
+    let met = find(&view.snapshot, gate.listener_name(&view.snapshot), &arrived)
+        .and_then(|met| forwarded(&view.snapshot, met));
+    let route = match met {
         Ok(Met::Route(id)) => view.snapshot.route(id),
         Ok(Met::Preflight(id)) => {
             let route = view.snapshot.route(id);
@@ -101,30 +110,17 @@ async fn pass(
     let limit = route.body_limit.unwrap_or(gate.body_limit);
     let body = limited(payload.body, limit, &bytes_in).map_err(|_| Refusal::BodyTooLarge)?;
 
-    // 400, 401, 403, 503: who asks, and how strongly.
-    let query = arrived.query.as_deref();
-    let admitted = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
-    let books = &worker.books;
-    books.tally.decided(record.stat(), admitted.as_ref().err().map(auth::Denied::code));
-    if let Err(auth::Denied::LevelTooLow { has, .. }) = &admitted {
-        record.level = *has;
-    }
-    let permit = admitted.map_err(Refusal::Denied)?;
-    record.level = permit.level();
-    record.subject = view.snapshot.signer.pairwise(&permit, &pools.agency.name);
-
-    // 429: strangers were refused above, and so cannot use up what a route has for its callers.
-    take_rate(route.rate.as_deref(), arrived, &permit)?;
+    let permit = admit(gate, view, route, arrived, record).await?;
 
     // 502, 503, 504: the agency.
     let now = worker.clock.now();
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
-    let prepared = prepared.map_err(Refusal::Forward)?;
+    let mut prepared = prepared.map_err(Refusal::Forward)?;
     let sent = Instant::now();
-    let reply = forward::deliver(pools, &prepared, body, &payload.interim).await;
+    let reply = forward::deliver(pools, &mut prepared, body, &payload.interim).await;
     let took = sent.elapsed();
-    books.tally.upstream(&pools.agency.name, took);
+    worker.books.tally.upstream(&pools.agency.name, took);
     record.upstream = Some(took);
     record.bytes_in = bytes_in.get();
     let headers = prepared.into_headers();
@@ -137,6 +133,32 @@ async fn pass(
     }
 }
 
+/// Whether the caller may pass, and not too often: all that a verdict is made of.
+pub(super) async fn admit(
+    gate: &Gate,
+    view: &View,
+    route: &RouteLive,
+    arrived: &Arrived,
+    record: &mut Record,
+) -> Result<Permit, Refusal> {
+    let worker = &gate.worker;
+
+    // 400, 401, 403, 503: who asks, and how strongly.
+    let query = arrived.query.as_deref();
+    let admitted = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
+    worker.books.tally.decided(record.stat(), admitted.as_ref().err().map(auth::Denied::code));
+    if let Err(auth::Denied::LevelTooLow { has, .. }) = &admitted {
+        record.level = *has;
+    }
+    let permit = admitted.map_err(Refusal::Denied)?;
+    record.level = permit.level();
+    record.subject = view.snapshot.signer.pairwise(&permit, &view.agency(route.agency).agency.name);
+
+    // 429: strangers were refused above, and so cannot use up what a route has for its callers.
+    take_rate(route.rate.as_deref(), arrived, &permit)?;
+    Ok(permit)
+}
+
 /// What a request meets.
 pub enum Met {
     Route(RouteId),
@@ -144,7 +166,21 @@ pub enum Met {
     Preflight(RouteId),
 }
 
+/// No route can have a path below it.
+const OWN: &[u8] = b"/.gateway";
+
+/// An agency that is only asked about has no address: its callers do not come this way.
+fn forwarded(snapshot: &Snapshot, met: Met) -> Result<Met, Refusal> {
+    let (Met::Route(id) | Met::Preflight(id)) = met;
+    let agency = snapshot.route(id).agency;
+    if snapshot.agencies[agency.0 as usize].endpoints.is_empty() { Err(Refusal::RouteUnknown) } else { Ok(met) }
+}
+
 pub fn find(snapshot: &Snapshot, listener: &str, arrived: &Arrived) -> Result<Met, Refusal> {
+    // Whatever of the gateway's own was not answered above is nobody's: a prefix `/` must not lead it to an agency.
+    if arrived.path.strip_prefix(OWN).is_some_and(|rest| matches!(rest.first(), None | Some(b'/'))) {
+        return Err(Refusal::RouteUnknown);
+    }
     let look = |method: &Method| snapshot.table.find(listener, arrived.authority.name(), &arrived.path, method);
     if let Some(preflight) = Preflight::of(&arrived.method, &arrived.headers)
         && let Found::Route(id) = look(&preflight.method)
@@ -190,7 +226,7 @@ pub fn too_large_first(refusal: Refusal, payload: &Payload, limit: u64) -> Refus
     if payload.body.size_hint().lower() > limit { Refusal::BodyTooLarge } else { refusal }
 }
 
-fn asked<'a>(
+pub(super) fn asked<'a>(
     gate: &'a Gate,
     view: &'a View,
     route: Option<&'a RouteLive>,
@@ -201,7 +237,7 @@ fn asked<'a>(
         method,
         headers,
         scheme: gate.conn.scheme,
-        realm: &gate.conn.listener,
+        realm: gate.listener_name(&view.snapshot),
         requirement: route.map(|route| &*route.requirement),
         cors: route.and_then(|route| route.cors.as_deref()),
         contact: &view.snapshot.config.contact,

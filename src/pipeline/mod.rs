@@ -5,6 +5,7 @@ pub mod handle;
 pub mod own;
 pub mod refusal;
 pub mod respond;
+pub mod verify;
 pub mod worker;
 
 pub use gate::Gate;

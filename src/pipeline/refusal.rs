@@ -19,6 +19,8 @@ pub enum Refusal {
     HeadTimeout,
     /// A request that cannot be looked at.
     Rejected(Rejected),
+    /// A proxy that may not have this verdict.
+    MayNotAsk,
     RouteUnknown,
     /// The methods that would do, for `Allow`.
     MethodNotAllowed(HeaderValue),
@@ -36,6 +38,8 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const ANY_METHOD: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// Keys come within seconds of the SSO's return; an endpoint, after its next probe.
 const RETRY_SOON: HeaderValue = HeaderValue::from_static("5");
+/// A place in an agency comes free with every answer that ends.
+const RETRY_AT_ONCE: HeaderValue = HeaderValue::from_static("1");
 
 impl Refusal {
     pub fn code(&self) -> Code {
@@ -43,6 +47,7 @@ impl Refusal {
             Refusal::Head(fault) => fault.code(),
             Refusal::HeadTimeout => Code::RequestTimeout,
             Refusal::Rejected(rejected) => rejected.code(),
+            Refusal::MayNotAsk => Code::VerifyForbidden,
             Refusal::RouteUnknown => Code::RouteUnknown,
             Refusal::MethodNotAllowed(_) => Code::MethodNotAllowed,
             Refusal::BodyTooLarge => Code::BodyTooLarge,
@@ -95,8 +100,10 @@ impl Refusal {
                     let value = HeaderValue::from_str(&format!("{PSEUDONYM}; error={error}"));
                     headers.insert(PROXY_STATUS, value.unwrap_or(HeaderValue::from_static(PSEUDONYM)));
                 }
-                if *failure == Failure::NoEndpoint {
-                    headers.insert(header::RETRY_AFTER, RETRY_SOON);
+                match failure {
+                    Failure::NoEndpoint => drop(headers.insert(header::RETRY_AFTER, RETRY_SOON)),
+                    _ if failure.code() == Code::Overloaded => drop(headers.insert(header::RETRY_AFTER, RETRY_AT_ONCE)),
+                    _ => {}
                 }
             }
             _ => {}

@@ -17,6 +17,7 @@ use crate::balance::Lease;
 use crate::body::{Body, BodyError};
 use crate::closing::Ear;
 use crate::config::model::Contact;
+use crate::forward::headers::is_event_stream;
 use crate::forward::{self, Reply};
 use crate::limit::body::Counter;
 use crate::live::snapshot::Fate;
@@ -70,6 +71,7 @@ pub fn relay(
         let guard = Box::new(Carried { record, _lease: lease, fate, ear });
         return Outbound { response, tunnel: Some(Tunnel { io, idle, guard }), close: false };
     }
+    // Every other answer is finished on the plan it began with.
     let lasting = is_event_stream(response.headers()).then(lasting);
     *response.body_mut() = match body {
         Body::Stream(_) => Body::stream(Recorded { body, record: Some(record), bytes_in, lasting }),
@@ -113,11 +115,6 @@ pub struct Lasting {
     /// Hears when another snapshot is in force.
     pub ear: Ear,
     pub idle: Duration,
-}
-
-/// Server-sent events: an answer without an end. Every other answer is finished on the plan it began with.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// An answer's body with the record of its request, closed where the body ends or is dropped.

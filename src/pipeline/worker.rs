@@ -1,6 +1,7 @@
 //! What one worker thread has for itself: caches, pools, counters, and its view of the snapshot in force.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use crate::auth::TokenCache;
 use crate::balance::{AgencyPools, Pools};
 use crate::clock::Clock;
 use crate::closing::Closing;
+use crate::config::model::AccessLog;
 use crate::live::{Live, Snapshot};
+use crate::observe::Lease;
 use crate::observe::record::Books;
 use crate::session::Known;
 use crate::words::AgencyId;
@@ -33,6 +36,8 @@ pub struct Worker {
 pub struct View {
     pub snapshot: Arc<Snapshot>,
     agencies: Vec<AgencyPools>,
+    /// The numbers of the snapshot's routes, for records that outlive this.
+    pub lease: Rc<Lease>,
 }
 
 impl Worker {
@@ -60,7 +65,10 @@ impl Worker {
 impl Worker {
     /// Takes up the snapshot in force, and lets every stream look whether it may go on.
     pub fn adopt(&self) {
-        self.view();
+        let view = self.view();
+        let names: HashSet<&str> = view.snapshot.agencies.iter().map(|agency| &*agency.name).collect();
+        self.books.tally.keep_agencies(|name| names.contains(name));
+        self.books.log.turn(view.snapshot.config.access_log != AccessLog::Off);
         self.streams.nudge();
     }
 }
@@ -68,7 +76,8 @@ impl Worker {
 impl View {
     fn of(snapshot: Arc<Snapshot>, pools: &Pools) -> View {
         let agencies = snapshot.agencies.iter().map(|agency| pools.of_agency(agency)).collect();
-        View { snapshot, agencies }
+        let lease = Rc::new(snapshot.lease.clone());
+        View { snapshot, agencies, lease }
     }
 
     pub fn agency(&self, id: AgencyId) -> &AgencyPools {

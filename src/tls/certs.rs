@@ -161,6 +161,12 @@ impl Leaf {
     }
 }
 
+/// Whether a certificate, already verified, is for one of `names` (lower case).
+pub fn has_name(der: &[u8], names: &[String]) -> bool {
+    let Ok((_, leaf)) = x509_parser::parse_x509_certificate(der) else { return false };
+    san_names(&leaf).is_ok_and(|own| own.iter().any(|name| names.contains(name)))
+}
+
 /// DNS names and addresses of the SAN (RFC 5280 section 4.2.1.6); what else it may hold names no host.
 fn san_names(leaf: &X509Certificate<'_>) -> Result<Vec<String>, CertFault> {
     let san = leaf.subject_alternative_name().map_err(|e| CertFault::Malformed(e.to_string()))?;

@@ -42,7 +42,7 @@ impl Config {
     }
 
     fn load(&self, last_good: &LastGood) -> Result<Loaded, Vec<config::Fault>> {
-        config::load_with(&self.0.path().join("routes.yaml"), NOW, last_good)
+        config::load_with(&self.0.path().join("routes.yaml"), NOW, last_good, &|_| Vec::new())
     }
 
     fn good(&self, last_good: &LastGood) -> Loaded {

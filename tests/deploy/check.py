@@ -1,7 +1,7 @@
 """What can be known of deploy/ without deploying it: the unit is hardened, the image is static and not root, the
-manifests fit together, and the config they carry is one that the gateway accepts.
+manifests are Kubernetes' and fit together, and the config they carry is one that the gateway accepts.
 
-    python3 tests/deploy/check.py        # with DARVAZEH_BIN the ConfigMap is checked by the program too
+    python3 -m unittest discover -s tests/deploy -p '*.py'        # with DARVAZEH_BIN the program has its say too
 """
 
 import os
@@ -12,6 +12,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import kubernetes_validate
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +116,17 @@ class Kubernetes(unittest.TestCase):
         self.config_text = self.objects["ConfigMap"]["data"]["routes.yaml"]
         self.config = yaml.safe_load(self.config_text)
 
+    def test_every_object_is_what_kubernetes_knows(self):
+        # The oldest that has the `sleep` of preStop, and the newest there is.
+        for version in ("1.30", kubernetes_validate.latest_version()):
+            for document in self.objects.values():
+                kubernetes_validate.validate(document, version, strict=True)
+
+    def test_a_misspelt_key_would_be_seen(self):
+        self.container["lifecycle"]["preStop"]["sleeep"] = {"seconds": 5}
+        with self.assertRaises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(self.objects["Deployment"], "1.30", strict=True)
+
     def test_everything_is_named_and_selects_the_pods(self):
         labels = self.objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
         for kind, document in self.objects.items():
@@ -125,8 +137,37 @@ class Kubernetes(unittest.TestCase):
             spec["Service"]["selector"],
             spec["NetworkPolicy"]["podSelector"]["matchLabels"],
             spec["PodDisruptionBudget"]["selector"]["matchLabels"],
+            *(spread["labelSelector"]["matchLabels"] for spread in self.pod["topologySpreadConstraints"]),
         ):
             self.assertLessEqual(selector.items(), labels.items())
+        target = spec["HorizontalPodAutoscaler"]["scaleTargetRef"]
+        self.assertEqual((target["kind"], target["name"]), ("Deployment", "darvazeh"))
+
+    def test_one_gateway_is_always_there(self):
+        scale = self.objects["HorizontalPodAutoscaler"]["spec"]
+        budget = self.objects["PodDisruptionBudget"]["spec"]
+        self.assertGreater(scale["minReplicas"], budget["maxUnavailable"])
+        self.assertEqual(self.objects["Deployment"]["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0)
+        self.assertNotIn("replicas", self.objects["Deployment"]["spec"], "an apply would undo what the autoscaler did")
+        self.assertEqual(
+            [spread["topologyKey"] for spread in self.pod["topologySpreadConstraints"]],
+            ["topology.kubernetes.io/zone", "kubernetes.io/hostname"],
+        )
+
+    def test_the_autoscalers_metric_is_given_by_the_adapter(self):
+        metrics = self.objects["HorizontalPodAutoscaler"]["spec"]["metrics"]
+        [wanted] = [metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"]
+        [rule] = yaml.safe_load((ROOT / "deploy/prometheus/adapter.yaml").read_text())["rules"]
+        self.assertEqual(rule["name"]["matches"], wanted)
+        self.assertTrue(rule["seriesQuery"].startswith(wanted + "{"))
+
+    def test_the_monitor_scrapes_the_admin_port_of_the_pods(self):
+        monitor = yaml.safe_load((ROOT / "deploy/kubernetes/monitoring.yaml").read_text())
+        labels = self.objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+        self.assertLessEqual(monitor["spec"]["selector"]["matchLabels"].items(), labels.items())
+        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        self.assertIn(endpoint["port"], [port["name"] for port in self.container["ports"]])
+        self.assertEqual(labels[monitor["spec"]["jobLabel"]], "darvazeh", "the alerts look for job=\"darvazeh\"")
 
     def test_the_container_may_do_nothing(self):
         self.assertTrue(self.pod["securityContext"]["runAsNonRoot"])
@@ -170,6 +211,46 @@ class Kubernetes(unittest.TestCase):
         (folder / "routes.yaml").write_text(text.replace("/var/lib/darvazeh", str(folder / "var")))
         done = subprocess.run([PROGRAM, "check", "--config", folder / "routes.yaml"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+class Integrations(unittest.TestCase):
+    """What cannot be run here: every other example is, by tests/integrations."""
+
+    FOLDER = ROOT / "deploy/integrations"
+
+    def filters(self, listener):
+        return listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+
+    def test_envoy_asks_before_it_forwards_and_fails_closed(self):
+        envoy = yaml.safe_load((self.FOLDER / "envoy/envoy.yaml").read_text())["static_resources"]
+        over_grpc = self.filters(envoy["listeners"][0])
+        self.assertEqual([each["name"].rsplit(".", 1)[1] for each in over_grpc], ["ext_authz", "router"])
+        over_http = yaml.safe_load((self.FOLDER / "envoy/http_service.yaml").read_text())
+        self.assertEqual([each["name"].rsplit(".", 1)[1] for each in over_http], ["header_mutation", "ext_authz"])
+        for asking in (over_grpc[0]["typed_config"], over_http[1]["typed_config"]):
+            self.assertIs(asking["failure_mode_allow"], False)
+            self.assertEqual(asking["transport_api_version"], "V3")
+        self.assertEqual(over_http[1]["typed_config"]["http_service"]["path_prefix"], "/.gateway/verify")
+        clusters = {cluster["name"] for cluster in envoy["clusters"]}
+        self.assertIn(over_grpc[0]["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"], clusters)
+        self.assertIn(over_http[1]["typed_config"]["http_service"]["server_uri"]["cluster"], clusters)
+
+    def test_envoy_sends_no_field_that_tells_of_another_request(self):
+        asking = yaml.safe_load((self.FOLDER / "envoy/http_service.yaml").read_text())[1]["typed_config"]
+        sent = [pattern.get("exact", pattern.get("prefix")) for pattern in asking["allowed_headers"]["patterns"]]
+        self.assertFalse([name for name in sent if name.startswith(("x-original", "x-forwarded-m", "x-forwarded-u", "x-gateway"))])
+
+    def test_traefik_asks_first_and_takes_over_every_field(self):
+        traefik = yaml.safe_load((self.FOLDER / "traefik/dynamic.yaml").read_text())["http"]
+        forward = traefik["middlewares"]["verdict"]["forwardAuth"]
+        self.assertTrue(forward["address"].endswith("/.gateway/verify"))
+        self.assertIs(forward["trustForwardHeader"], False)
+        self.assertEqual(forward["authResponseHeaders"], ["X-Gateway-Assertion", "X-Gateway-Subject", "X-Gateway-Level"])
+        for router in traefik["routers"].values():
+            chain = router["middlewares"]
+            self.assertEqual(set(chain), set(traefik["middlewares"]))
+            self.assertLess(chain.index("strangers"), chain.index("verdict"))
+            self.assertLess(chain.index("verdict"), chain.index("own-token"), "the gateway needs the token")
 
 
 if __name__ == "__main__":

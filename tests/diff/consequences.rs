@@ -7,7 +7,9 @@ use crate::support::{BASE, Ground, kinds, with};
 /// What is written instead of what, the kind that must be found, and the severity it must have.
 type Case = (&'static str, &'static str, &'static str);
 
-const WEAKER: [Case; 29] = [
+const WEAKER: [Case; 31] = [
+    ("from: [10.1.0.0/16]", "from: [10.1.0.0/16, 10.2.0.0/16]", "asker_added"),
+    (", client: [proxy.example.ir]", "", "asker_names_changed"),
     ("level: 2, issuer: sso", "level: 1, issuer: sso", "level_lowered"),
     ("level: 3, issuer: other", "level: 0", "level_lowered"),
     ("scopes: [insurance.read], ", "", "scope_removed"),
@@ -105,6 +107,9 @@ fn what_is_neither_is_neutral() {
             ("identity: assertion", "identity: assertion\n    outlier: off", "outlier_changed"),
             ("identity: assertion", "identity: assertion\n    balance: round_robin", "balance_changed"),
             ("identity: assertion", "identity: assertion\n    timeouts: { response: 9s }", "timeout_changed"),
+            ("identity: assertion", "identity: assertion\n    timeouts: { request: 9s }", "timeout_changed"),
+            ("identity: assertion", "identity: assertion\n    hedge: { after: 50ms }", "hedge_changed"),
+            ("identity: assertion", "identity: assertion\n    limits: { concurrent: 9 }", "agency_limits_changed"),
             ("identity: assertion", "identity: assertion\n    retry: off", "retry_changed"),
             (
                 "identity: assertion",

@@ -26,7 +26,7 @@ fn the_table_is_sorted_and_says_where_each_route_stands() {
     assert_eq!(code, Some(0));
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["METHOD", "HOST", "PATH", "LEVEL", "AGENCY", "PLACE"]);
-    assert_eq!(rows[1], ["*", "*", "/staff/**", "1", "news", "routes.yaml:56"]);
+    assert_eq!(rows[1], ["*", "*", "/staff/**", "1", "news", "routes.yaml:57"]);
     assert_eq!(rows[2][..5], ["PUT,GET", "api.example.ir", "/insurance/pensions/{id}", "3", "pensions"]);
     assert_eq!(rows[3][..5], ["*", "api.example.ir", "/news/**", "0", "news"]);
     assert_eq!(rows.len(), 5);

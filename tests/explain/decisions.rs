@@ -167,3 +167,23 @@ fn a_command_line_that_makes_no_sense_says_so() {
         assert!(exit == 2 && text.contains(why), "{arguments:?}: {exit} {text}");
     }
 }
+
+/// Nothing is forwarded there: what is explained is the answer that the agency's own proxy gets.
+#[test]
+fn an_agency_that_is_only_asked_about_is_explained_as_its_proxy_hears_it() {
+    let dir = directory(NOWHERE, "");
+    let file = dir.path().join("routes.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let old = "city: { endpoints: [http://127.0.0.1:9], health: { path: / }, identity: headers }";
+    assert!(text.contains(old));
+    std::fs::write(&file, text.replace(old, "city: { identity: headers, verify: { from: [10.0.0.5] } }")).unwrap();
+    let (said, code) = json_of(dir.path(), &["GET", "https://a.ir/profile", "--level", "2"]);
+    assert_eq!((code, &said["decision"], &said["status"]), (0, &json!("forward"), &json!(200)));
+    assert_eq!((&said["endpoints"], &said["target"]), (&json!([]), &json!(null)));
+    assert_eq!(said["headers"]["x-gateway-level"], "2");
+    assert!(said["answer"]["detail"].as_str().unwrap().contains("own proxy"));
+    let (said, code) = json_of(dir.path(), &["GET", "https://a.ir/profile"]);
+    assert_eq!((code, &said["code"]), (3, &json!("token_missing")));
+    let (human, _) = explained(dir.path(), &["GET", "https://a.ir/profile", "--level", "2"]);
+    assert!(human.contains("200 to the agency's own proxy"), "{human}");
+}

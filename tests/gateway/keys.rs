@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::support::agency::Agency;
 use crate::support::client::get_with;
-use crate::support::gateway::{Gateway, directory};
+use crate::support::gateway::{Gateway, Metrics, directory};
 use crate::support::sso::{self, AUDIENCE, Key, keys};
 use crate::support::sso_server::SsoServer;
 use crate::support::token::{Token, token};
@@ -156,6 +156,36 @@ async fn keys_are_kept_over_a_restart() {
     assert_eq!(gateway.admin("GET", "/readyz").await.status(), 200);
 }
 
+/// For hours, as the gateway counts them: many refreshes. Whoever is signed in is served by the old process and by the next one,
+/// whose health says so too; and one token of the new key brings it, and takes the old one away, tokens in caches included.
+#[tokio::test]
+async fn an_sso_that_comes_back_with_other_keys_was_missed_by_nobody() {
+    let (agency, mut sso) = (Agency::hello().await, SsoServer::start().await);
+    let mut gateway = before(&agency, &by_uri(&sso).replace("ca: certs/ca.pem", "ca: certs/ca.pem, refresh: 1s")).await;
+    passes(&gateway, &token(1)).await;
+    let cached = token(1).sign();
+    sso.go_away().await;
+    for _ in 0..2 {
+        for refreshes in 1..=3 {
+            let failed = ["issuer=\"sso\"", "outcome=\"failed\""];
+            let missed = |m: &Metrics| m.sum("darvazeh_jwks_refresh_total", &failed) >= f64::from(refreshes);
+            let metrics = gateway.metrics_when("a failed refresh", missed).await;
+            assert_eq!(metrics.sum("darvazeh_jwks_on_kept_keys", &["issuer=\"sso\""]), 1.0);
+            assert_passed(&get_with(&gateway, "/l1", &cached, &[]).await);
+            assert_passed(&get_with(&gateway, "/l1", &token(1).sign(), &[]).await);
+            assert_eq!(gateway.admin("GET", "/readyz").await.status(), 200);
+        }
+        gateway = gateway.restart().await;
+    }
+    sso.publish(&[next_key()]);
+    sso.come_back().await;
+    passes(&gateway, &token(1).by(next_key())).await;
+    for old in [&cached, &token(1).sign()] {
+        assert_refused(&get_with(&gateway, "/l1", old, &[]).await, 401, "token_invalid");
+    }
+    gateway.metrics_when("fresh keys", |m| m.sum("darvazeh_jwks_on_kept_keys", &["issuer=\"sso\""]) == 0.0).await;
+}
+
 /// An SSO that answers with errors is away, too.
 #[tokio::test]
 async fn an_sso_that_fails_does_not_take_the_keys_away() {
@@ -166,7 +196,7 @@ async fn an_sso_that_fails_does_not_take_the_keys_away() {
     let so_far = sso.fetches();
     sso.fetched(so_far + 2).await;
     assert_passed(&get_with(&gateway, "/l1", &token(1).sign(), &[]).await);
-    let failed = |m: &crate::support::gateway::Metrics| {
+    let failed = |m: &Metrics| {
         m.samples("darvazeh_jwks_refresh_total")
             .any(|(labels, n)| labels.contains("sso") && !labels.contains("ok") && n > 0.0)
     };
@@ -217,7 +247,7 @@ async fn keys_are_not_fetched_from_an_impostor() {
     // The system's roots do not know the tests' CA.
     let issuer = world::issuer("sso", &format!("jwks: {{ uri: {} }}", sso.jwks_uri()));
     let gateway = before(&agency, &issuer).await;
-    let failed = |m: &crate::support::gateway::Metrics| m.sum("darvazeh_jwks_refresh_total", &["issuer=\"sso\""]) > 0.0;
+    let failed = |m: &Metrics| m.sum("darvazeh_jwks_refresh_total", &["issuer=\"sso\""]) > 0.0;
     gateway.metrics_when("an attempt to fetch", failed).await;
     let answer = get_with(&gateway, "/l1", &token(1).sign(), &[]).await;
     assert_refused(&answer, 503, "keys_unavailable");

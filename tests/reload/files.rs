@@ -122,3 +122,62 @@ async fn a_faulty_included_file_keeps_its_last_good_version() {
     assert!(gateway.stderr.all().iter().any(|line| line.contains("routes.d/a.yaml is faulty")));
     assert_eq!(gateway.admin("GET", "/config").await.json()["last_reload"]["kept"], kept);
 }
+
+/// With a route of its own in each of two included files.
+async fn two_files(expect: &str) -> (Agency, Gateway) {
+    let agency = Agency::hello().await;
+    let config = standard(&agency.url()).top("include: { files: 'routes.d/*.yaml', on_fault: keep_last_good }");
+    let dir = directory(&(config.yaml() + expect));
+    std::fs::create_dir(dir.path().join("routes.d")).unwrap();
+    std::fs::write(dir.path().join("routes.d/a.yaml"), open_at("a", 0)).unwrap();
+    std::fs::write(dir.path().join("routes.d/b.yaml"), open_at("b", 0)).unwrap();
+    (agency, Gateway::start_in(dir).await)
+}
+
+fn open_at(name: &str, level: u8) -> String {
+    format!(
+        "routes:\n  - {{ name: {name}, agency: registry, match: {{ prefix: /{name} }}, require: {{ level: {level} }} }}\n"
+    )
+}
+
+async fn reloaded(gateway: &Gateway) -> (u16, serde_json::Value) {
+    let answer = gateway.admin("POST", "/reload").await;
+    (answer.status(), answer.json())
+}
+
+/// Whether the expectation stands in the file or the route that breaks it does: that file stays as it was, the others apply.
+#[tokio::test]
+async fn a_file_that_breaks_an_expectation_keeps_its_last_good_version() {
+    let case = "expect:\n  - { request: 'GET https://api.example.ir/a', then: { answer: 200 } }\n";
+    for (in_main, broken) in [(case, open_at("a", 1)), ("", open_at("a", 1) + case)] {
+        let (_agency, gateway) = two_files(in_main).await;
+        replace(&gateway.path().join("routes.d/a.yaml"), &broken);
+        replace(&gateway.path().join("routes.d/b.yaml"), &open_at("b2", 0));
+        let (status, json) = reloaded(&gateway).await;
+        assert_eq!(status, 200, "{json}");
+        let kept = &json["kept"][0];
+        assert!(kept["file"].as_str().unwrap().ends_with("routes.d/a.yaml") && kept["in_use"] == true, "{json}");
+        assert_eq!(kept["faults"][0]["code"], "E0701", "{json}");
+        assert_passed(&send(&gateway, get("/a", &[])).await);
+        assert_passed(&send(&gateway, get("/b2", &[])).await);
+        assert_eq!(gateway.metrics().await.sum("darvazeh_config_kept_files", &[]), 1.0);
+        // Kept files stay visible when the config file is refused after it.
+        replace(&gateway.config_file(), "not: [a config");
+        assert_eq!(reloaded(&gateway).await.0, 422);
+        assert_eq!(gateway.metrics().await.sum("darvazeh_config_kept_files", &[]), 1.0);
+    }
+}
+
+/// No file can be blamed for a route that is nowhere any more: the whole is refused.
+#[tokio::test]
+async fn an_expectation_that_no_file_is_to_blame_for_refuses_the_whole() {
+    let case = "expect:\n  - { request: 'GET https://api.example.ir/a', then: { answer: 200 } }\n";
+    let (_agency, gateway) = two_files(case).await;
+    replace(&gateway.path().join("routes.d/a.yaml"), &open_at("a2", 0));
+    replace(&gateway.path().join("routes.d/b.yaml"), &open_at("b2", 0));
+    let (status, json) = reloaded(&gateway).await;
+    let told = json["faults"].as_array().unwrap().iter().any(|fault| fault["code"] == "E0701");
+    assert!(status == 422 && told, "{json}");
+    assert_passed(&send(&gateway, get("/a", &[])).await);
+    assert_passed(&send(&gateway, get("/b", &[])).await);
+}

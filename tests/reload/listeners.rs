@@ -73,3 +73,56 @@ async fn a_request_in_flight_over_http2_is_finished_and_its_connection_ends() {
     assert_eq!((answer.status, answer.body.as_slice(), answer.complete), (200, &b"finished"[..], true));
     ended.expect("a graceful end");
 }
+
+/// Another name at the same address is the same listener: the connection of a caller goes on, with the request it has under way,
+/// and is told from others by the new name.
+#[tokio::test]
+async fn a_renamed_listener_keeps_its_connections() {
+    let agency = ByHand::start().await;
+    let named = |name: &str| {
+        let other = format!("{{ name: {name}, address: 127.0.0.1:0 }}");
+        let inside = format!(
+            "name: inside, agency: registry, match: {{ prefix: /inside }}, require: {{ level: 0 }}, listeners: [{name}]"
+        );
+        standard(&agency.url()).listeners(&[&public(), &other]).route(&inside)
+    };
+    let gateway = named("other").start().await;
+    let address = gateway.address_of("other");
+    let mut caller = connect_plain(address).await;
+    caller.send(get("/inside", &[])).await.expect("open");
+    let (mut inside, _) = agency.request().await;
+    apply(&gateway, &named("another")).await;
+    inside.send(ok("finished")).await.expect("open");
+    let answer = caller.answer().await;
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "finished"));
+    assert_eq!(answer.head.get("connection"), None);
+    // The same connection meets the routes of the new name, and its challenges have it as their realm.
+    caller.send(get("/inside", &[])).await.expect("open");
+    inside.request().await.expect("on the kept connection");
+    inside.send(ok("again")).await.expect("open");
+    assert_eq!(caller.answer().await.text(), "again");
+    caller.send(get("/l1", &[])).await.expect("open");
+    assert_eq!(caller.answer().await.head.get("www-authenticate"), Some("Bearer realm=\"another\""));
+    let mut fresh = connect_plain(address).await;
+    fresh.send(get("/l1", &[])).await.expect("open");
+    assert_eq!(fresh.answer().await.head.get("www-authenticate"), Some("Bearer realm=\"another\""));
+    let metrics = gateway.metrics().await;
+    assert_eq!(metrics.sum("darvazeh_connections_open", &["listener=\"another\""]), 2.0);
+    let listeners = gateway.admin("GET", "/config").await.json()["listeners"].clone();
+    assert_eq!((&listeners[1]["name"], &listeners[1]["address"]), (&"another".into(), &address.to_string().into()));
+}
+
+/// Two listeners may even exchange their names; the port that the system chose may be written out.
+#[tokio::test]
+async fn names_may_be_exchanged() {
+    let agency = ByHand::start().await;
+    let (gateway, other) = start(&agency, "").await;
+    let first = gateway.address();
+    let listeners =
+        [format!("{{ name: public, address: {other} }}"), format!("{{ name: other, address: {first}, {TLS} }}")];
+    let mut caller = connect_plain(other).await;
+    apply(&gateway, &standard(&agency.url()).listeners(&[&listeners[0], &listeners[1]])).await;
+    caller.send(get("/l1", &[])).await.expect("open");
+    assert_eq!(caller.answer().await.head.get("www-authenticate"), Some("Bearer realm=\"public\""));
+    assert_eq!(send(&gateway, get("/l1", &[])).await.head.get("www-authenticate"), Some("Bearer realm=\"other\""));
+}

@@ -12,6 +12,7 @@ mod files;
 mod listeners;
 mod loss;
 mod renewed;
+mod restart;
 mod streams;
 
 use std::path::Path;

@@ -1,13 +1,13 @@
 //! Certificates, keys and CAs that change on disk: taken up by themselves, whatever the state of the configuration.
 
 use crate::support::agency::Agency;
-use crate::support::certs::{Authority, Trust, ca, client_config, server};
+use crate::support::certs::{Authority, Pair, Trust, ca, client_config, server};
 use crate::support::client::{HOST, get, handshake, send};
-use crate::support::gateway::{Gateway, directory};
+use crate::support::gateway::{Gateway, Metrics, directory};
 use crate::support::verdict::{assert_passed, assert_refused};
 use crate::support::wire::Wire;
 use crate::support::within;
-use crate::support::world::{Config, TLS, standard};
+use crate::support::world::{Config, TLS, standard, standard_with};
 use crate::{apply, replace};
 
 /// The certificate that the gateway shows now.
@@ -121,9 +121,16 @@ async fn is_let_in(gateway: &Gateway, clients: &Authority) -> bool {
     wire.send(get("/open", &[])).await.is_ok() && wire.try_answer_to("GET").await.is_some_and(|a| a.status() == 200)
 }
 
-/// The CA that issues the callers' certificates is another: its own get in, those of the one before do not.
+/// The CA that issues the callers' certificates is another: its own get in, those of the one before do not. So too while a
+/// faulty edit waits to be mended.
 #[tokio::test]
 async fn a_client_ca_that_changes_counts_without_a_reload() {
+    for pending in [None, Some("not: [a config")] {
+        a_client_ca_counts(pending).await;
+    }
+}
+
+async fn a_client_ca_counts(pending: Option<&str>) {
     let agency = Agency::hello().await;
     let tls = TLS.replace("tls: {", "tls: { client_ca: certs/clients.pem, client_auth: required,");
     let listener = format!("{{ name: public, address: 127.0.0.1:0, {tls} }}");
@@ -133,6 +140,10 @@ async fn a_client_ca_that_changes_counts_without_a_reload() {
     std::fs::write(dir.path().join("certs/clients.pem"), &before.pem).unwrap();
     let gateway = Gateway::start_in(dir).await;
     assert!(is_let_in(&gateway, &before).await && !is_let_in(&gateway, &after).await);
+    if let Some(edit) = pending {
+        replace(&gateway.config_file(), edit);
+        assert_eq!(gateway.admin("POST", "/reload").await.status(), 422);
+    }
     replace(&gateway.path().join("certs/clients.pem"), &after.pem);
     within("the new CA", async {
         while !is_let_in(&gateway, &after).await {
@@ -141,4 +152,60 @@ async fn a_client_ca_that_changes_counts_without_a_reload() {
     })
     .await;
     assert!(!is_let_in(&gateway, &before).await);
+}
+
+async fn until_answered(gateway: &Gateway, status: u16) {
+    within("the files that changed", async {
+        while send(gateway, get("/open", &[])).await.status() != status {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+/// What the gateway shows to an agency, and whom it takes for the agency, change with the files, whatever faulty edit lies on
+/// disk: a CA that is withdrawn vouches for nobody any more.
+#[tokio::test]
+async fn what_an_agency_is_met_with_counts_without_a_reload() {
+    let (theirs, ours, others) = (Authority::new("Theirs"), Authority::new("Ours"), Authority::new("Others"));
+    let agency = Agency::tls(&theirs.sign(&["localhost"]), Some(&ours)).await;
+    let keys = "tls: { ca: certs/theirs.pem, client_cert: certs/client.pem, client_key: certs/client.key }";
+    let dir = directory(&standard_with(&agency.url(), keys).yaml());
+    let certs = dir.path().join("certs");
+    let show = |pair: &Pair| {
+        replace(&certs.join("client.key"), &pair.key);
+        replace(&certs.join("client.pem"), &pair.cert);
+    };
+    replace(&certs.join("theirs.pem"), &theirs.pem);
+    show(&others.sign(&["gateway.example.ir"]));
+    let gateway = Gateway::start_in(dir).await;
+    assert_eq!(send(&gateway, get("/open", &[])).await.status(), 502);
+    replace(&gateway.config_file(), "not: [a config");
+    assert_eq!(gateway.admin("POST", "/reload").await.status(), 422);
+    show(&ours.sign(&["gateway.example.ir"]));
+    until_answered(&gateway, 200).await;
+    replace(&certs.join("theirs.pem"), &others.pem);
+    until_answered(&gateway, 502).await;
+    // The edit is still the one that was refused, and still told.
+    assert_eq!(gateway.admin("GET", "/config").await.json()["last_reload"]["outcome"], "refused");
+}
+
+/// A renewal that fails is told until it is mended, and holds no other certificate back.
+#[tokio::test]
+async fn a_faulty_renewal_is_told_until_it_is_mended() {
+    let agency = Agency::hello().await;
+    let tls = TLS.replace("tls: {", "tls: { client_ca: certs/clients.pem, client_auth: optional,");
+    let listener = format!("{{ name: public, address: 127.0.0.1:0, {tls} }}");
+    let dir = directory(&standard(&agency.url()).listeners(&[&listener]).yaml());
+    std::fs::write(dir.path().join("certs/clients.pem"), &ca().pem).unwrap();
+    let gateway = Gateway::start_in(dir).await;
+    let refused = |m: &Metrics| m.sum("darvazeh_config_refused", &[]);
+    let old = shown(&gateway).await;
+    replace(&gateway.path().join("certs/clients.pem"), "no CA");
+    gateway.metrics_when("a refused renewal", |m| refused(m) == 1.0).await;
+    assert_eq!(gateway.admin("GET", "/config").await.json()["last_reload"]["faults"][0]["code"], "E0205");
+    renew(&gateway);
+    until_another_is_shown(&gateway, &old).await;
+    replace(&gateway.path().join("certs/clients.pem"), &ca().pem);
+    gateway.metrics_when("a renewal that is mended", |m| refused(m) == 0.0).await;
 }

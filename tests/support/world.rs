@@ -81,6 +81,12 @@ impl Config {
         self
     }
 
+    /// An agency without endpoints, whose own proxy asks for verdicts.
+    pub fn own_proxy(mut self, name: &str, keys: &str) -> Config {
+        let _ = writeln!(self.agencies, "  {name}: {{ title: {{ fa: سازمان آزمون, en: {name} }}, {keys} }}");
+        self
+    }
+
     /// A route in flow style: `name: x, agency: a, match: { … }, require: { … }`.
     pub fn route(mut self, route: &str) -> Config {
         let _ = writeln!(self.routes, "  - {{ {route} }}");

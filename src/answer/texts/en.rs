@@ -42,6 +42,12 @@ pub(super) const fn texts(code: Code) -> &'static Texts {
             happened: "The site or app you are using has no permission for this step on your behalf.",
             remedy: "If you think it should have, ask the support of that site and give the reference below.",
         },
+        Code::VerifyForbidden => &Texts {
+            title: "This verdict is not available",
+            detail: "This address or certificate may not ask for verdicts about this agency: see verify under the agency in the configuration of the gateway.",
+            happened: "The site you are using asked for your access in a way that is not set up. This is not your mistake.",
+            remedy: "Tell the support of that site, and give the reference below.",
+        },
         Code::RouteUnknown => &Texts {
             title: "Nothing is found at this address",
             detail: "No route fits this host and path. Case and a trailing slash matter.",

@@ -261,6 +261,74 @@ async fn a_restart_while_the_sso_is_away_still_serves() {
     assert!(!world.issuer(JwksSource::Uri(sso.uri("/jwks"))).has_keys());
 }
 
+/// The SSO is away for twenty hours, the gateway is restarted in the middle, and the SSO comes back with other keys.
+#[tokio::test]
+async fn an_sso_that_is_away_for_hours_is_missed_by_nobody() {
+    let (world, sso) = (World::new(), Sso::start(&[ec_jwk(&EC, "old"), ec_jwk(&ec_key(), "older")]).await);
+    let mut issuer = world.issuer_with_keys(&sso).await;
+    let mut cached = issuer.key(Some("old"), Algorithm::ES256).await.unwrap();
+    sso.say(503);
+    // Nothing but a refresh notices that it is away.
+    issuer.demand.want();
+    for hour in 1..=20 {
+        world.clock.set(NOW + hour * 3600);
+        let before = failures(&issuer);
+        until(|| failures(&issuer) > before).await;
+        assert!(cached.life().is_alive() && knows(&issuer, "old").await && knows(&issuer, "older").await);
+        assert!(issuer.stats.is_on_kept_keys() && issuer.has_keys());
+        if hour == 10 {
+            drop(issuer);
+            issuer = world.issuer(JwksSource::Uri(sso.uri("/jwks")));
+            assert!(issuer.has_keys(), "at once, so that it is ready at once");
+            cached = issuer.key(Some("old"), Algorithm::ES256).await.unwrap();
+        }
+    }
+    sso.publish(&[ec_jwk(&ec_key(), "new")]);
+    sso.say(200);
+    until(|| issuer.key_count() == 1).await;
+    assert!(knows(&issuer, "new").await && !issuer.stats.is_on_kept_keys());
+    assert!(!cached.life().is_alive() && !knows(&issuer, "old").await && !knows(&issuer, "older").await);
+}
+
+/// One token is enough, though it came a moment after the last fetch that a token had caused, which had failed. No other
+/// refresh is due for an hour.
+#[tokio::test]
+async fn one_token_brings_the_keys_of_an_sso_that_is_back() {
+    let (mut world, sso) = (World::new(), Sso::start(&[ec_jwk(&EC, "old")]).await);
+    let hour = Duration::from_secs(3600);
+    world.pace = Pace { first_retry: hour, last_retry: hour, ..world.pace };
+    world.pace.demand.every = Duration::from_millis(300);
+    let issuer = world.issuer_with_keys(&sso).await;
+    sso.say(503);
+    assert!(!knows(&issuer, "made-up").await);
+    assert_eq!(failures(&issuer), 1);
+    sso.publish(&[ec_jwk(&ec_key(), "new")]);
+    sso.say(200);
+    // Judged as things are, or, on a slow machine, already with the new keys.
+    let _ = knows(&issuer, "new").await;
+    until(|| issuer.key_set().is_some_and(|set| set.has_kid("new"))).await;
+    assert!(!knows(&issuer, "old").await && !issuer.stats.is_on_kept_keys());
+}
+
+/// The same where there is no key at all any more, or never was.
+#[tokio::test]
+async fn one_token_brings_the_first_keys() {
+    let (mut world, sso) = (World::new(), Sso::start(&[ec_jwk(&EC, "a")]).await);
+    let hour = Duration::from_secs(3600);
+    world.pace = Pace { first_retry: hour, last_retry: hour, ..world.pace };
+    sso.say(503);
+    let issuer = world.issuer(JwksSource::Uri(sso.uri("/jwks")));
+    until(|| failures(&issuer) == 1).await;
+    sso.say(200);
+    assert_eq!(
+        issuer.key(Some("a"), Algorithm::ES256).await.err(),
+        Some(Missing::NoKeys),
+        "nobody is let through before"
+    );
+    until(|| issuer.has_keys()).await;
+    assert!(knows(&issuer, "a").await);
+}
+
 /// A set that says nothing usable is believed: its keys were withdrawn, also for the next start
 #[tokio::test]
 async fn a_set_without_a_usable_key_leaves_none() {

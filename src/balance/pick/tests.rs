@@ -123,3 +123,16 @@ fn one_that_comes_back_is_given_little_at_first() {
         assert_eq!(picked(&pools, None, 0b10), Some(0), "alone it is given all");
     }
 }
+
+/// However they are balanced, and only while somebody else is awake.
+#[test]
+fn an_endpoint_at_rest_is_left_alone_while_others_are_awake() {
+    for balance in [Balance::RoundRobin, Balance::LeastRequest, Balance::PeakEwma, Balance::HashSubject] {
+        let pools = pools(balance, &[1, 1]);
+        pools.endpoints[0].live.vitals.rest.begin(true, Duration::from_secs(60));
+        assert_eq!(shares(&pools, (0..40).map(Some)), HashMap::from([(1, 40)]), "{balance:?}");
+        pools.endpoints[1].live.vitals.rest.begin(true, Duration::from_secs(60));
+        assert_eq!(shares(&pools, (0..40).map(Some)).len(), 2, "{balance:?}");
+        assert_eq!(pools.shy_of_retries(), 3);
+    }
+}

@@ -9,7 +9,8 @@ use super::routes::timeouts;
 use super::trust;
 use crate::config::Config;
 use crate::config::model::{
-    Agency, AgencyScope, Balance, Endpoint, EndpointProtocol, Health, IdentityKind, Outlier, Retry, Title,
+    Agency, AgencyLimits, AgencyScope, Balance, Endpoint, EndpointProtocol, Health, Hedge, IdentityKind, Outlier,
+    Retry, Title, Verify,
 };
 use crate::config::units::show_duration;
 use crate::words::Level;
@@ -21,6 +22,7 @@ pub fn compare(old: &Config, new: &Config, pairs: &Pairs, changes: &mut Vec<Chan
         let told = (told_before[before], told_after[after]);
         let (before, after) = (&old.agencies[before], &new.agencies[after]);
         identity(before, after, told, changes);
+        askers(before.verify.as_ref(), after.verify.as_ref(), changes);
         endpoints(before, after, changes);
         tls(before, after, changes);
         workings(before, after, changes);
@@ -31,7 +33,9 @@ pub fn compare(old: &Config, new: &Config, pairs: &Pairs, changes: &mut Vec<Chan
         let agency = &new.agencies[place];
         let first = changes.len();
         let urls: Vec<&str> = agency.endpoints.iter().map(|e| &*e.url).collect();
-        let phrase = format!("appears at {}; it is told of callers by: {}", urls.join(", "), rank(agency.identity).1);
+        let at = if urls.is_empty() { "its own proxy".to_owned() } else { urls.join(", ") };
+        askers(None, agency.verify.as_ref(), changes);
+        let phrase = format!("appears at {at}; it is told of callers by: {}", rank(agency.identity).1);
         changes.push(Change::neutral(Kind::AgencyAdded, phrase).to(&*agency.name));
         if told_after[place] && agency.identity == IdentityKind::Token {
             changes
@@ -81,6 +85,40 @@ fn identity(old: &Agency, new: &Agency, told: (bool, bool), changes: &mut Vec<Ch
     }
 }
 
+/// Who may ask for verdicts is believed about the request, and is given assertions.
+fn askers(old: Option<&Verify>, new: Option<&Verify>, changes: &mut Vec<Change>) {
+    let nets = |verify: Option<&Verify>| verify.map(|v| v.from.clone()).unwrap_or_default();
+    let (before, after) = (nets(old), nets(new));
+    for net in after.iter().filter(|net| !before.contains(net)) {
+        let phrase = format!("may be asked about by {net}");
+        changes.push(Change::weaker(Kind::AskerAdded, phrase).to(net.to_string()));
+    }
+    for net in before.iter().filter(|net| !after.contains(net)) {
+        let phrase = format!("may no longer be asked about by {net}");
+        changes.push(Change::refusing(Kind::AskerRemoved, phrase).from(net.to_string()));
+    }
+    let (Some(old), Some(new)) = (old, new) else { return };
+    if old.client == new.client {
+        return;
+    }
+    let (from, to) = (certificate_of(old), certificate_of(new));
+    // No names ask for no certificate; of more names, one more may come.
+    let narrower = old.client.is_empty() || !new.client.is_empty() && new.client.iter().all(|n| old.client.contains(n));
+    let phrase = format!("is asked about with {to} instead of {from}");
+    let change = match narrower {
+        true => Change::refusing(Kind::AskerNamesChanged, phrase),
+        false => Change::weaker(Kind::AskerNamesChanged, phrase),
+    };
+    changes.push(change.from(from).to(to));
+}
+
+fn certificate_of(verify: &Verify) -> String {
+    match verify.client.as_slice() {
+        [] => "no certificate".to_owned(),
+        names => format!("a certificate of {}", names.join(" or ")),
+    }
+}
+
 fn endpoints(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {
     let (before, after) = (by_url(old), by_url(new));
     for (url, weight) in &after {
@@ -99,6 +137,11 @@ fn endpoints(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {
     }
     for url in before.keys().filter(|url| !after.contains_key(*url)) {
         changes.push(Change::neutral(Kind::EndpointRemoved, format!("is no longer served at {url}")).from(*url));
+    }
+    match (old.endpoints.is_empty(), new.endpoints.is_empty()) {
+        (false, true) => changes.push(Change::refusing(Kind::ForwardingEnded, "is reached by its own proxy alone")),
+        (true, false) => changes.push(Change::neutral(Kind::ForwardingBegun, "is reached through the gateway too")),
+        _ => {}
     }
     let plain = |agency: &Agency| agency.endpoints.iter().any(is_plain);
     if !plain(old) && plain(new) {
@@ -170,6 +213,16 @@ fn workings(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {
         let phrase = format!("retries become {to} instead of {from}");
         changes.push(Change::neutral(Kind::RetryChanged, phrase).from(from).to(to));
     }
+    if old.hedge != new.hedge {
+        let (from, to) = (hedge(old.hedge), hedge(new.hedge));
+        let phrase = format!("reads are hedged {to} instead of {from}");
+        changes.push(Change::neutral(Kind::HedgeChanged, phrase).from(from).to(to));
+    }
+    if old.limits != new.limits {
+        let (from, to) = (limits(&old.limits), limits(&new.limits));
+        let phrase = format!("may have {to} instead of {from}");
+        changes.push(Change::neutral(Kind::AgencyLimitsChanged, phrase).from(from).to(to));
+    }
 }
 
 fn health(health: Option<&Health>) -> String {
@@ -203,6 +256,21 @@ fn retry(retry: Retry) -> String {
         1 => "off".to_owned(),
         attempts => format!("{attempts} attempts within {} %", retry.budget_percent),
     }
+}
+
+fn hedge(hedge: Option<Hedge>) -> String {
+    match hedge {
+        None => "never".to_owned(),
+        Some(Hedge::P95) => "after the p95".to_owned(),
+        Some(Hedge::After(time)) => format!("after {}", show_duration(time)),
+    }
+}
+
+fn limits(limits: &AgencyLimits) -> String {
+    let AgencyLimits { concurrent, queue, queue_time, connections, adaptive } = limits;
+    let adaptive = if *adaptive { "up to " } else { "" };
+    let queue_time = show_duration(*queue_time);
+    format!("{adaptive}{concurrent} requests under way, {queue} waiting {queue_time}, {connections} connections")
 }
 
 fn described(old: &Agency, new: &Agency, changes: &mut Vec<Change>) {

@@ -13,7 +13,7 @@ pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     admin(old.admin, new.admin, changes);
     let texts = [
         (Kind::AccessLogChanged, "the access log goes to", access_log(old), access_log(new)),
-        (Kind::WorkersChanged, "workers become", workers(old), workers(new)),
+        (Kind::WorkersChanged, "at the next start, workers become", workers(old), workers(new)),
         (Kind::StateDirChanged, "state is kept in", place(&old.state_dir, old), place(&new.state_dir, new)),
         (Kind::WatchChanged, "changes of the file are", watch(old), watch(new)),
         (Kind::DrainChanged, "drain becomes", show_duration(old.drain), show_duration(new.drain)),
@@ -40,10 +40,15 @@ fn admin(old: Option<SocketAddr>, new: Option<SocketAddr>, changes: &mut Vec<Cha
     let (from, to) = (shown(old), shown(new));
     let reachable = |address: Option<SocketAddr>| address.is_some_and(|a| !a.ip().is_loopback());
     let change = if reachable(new) && !reachable(old) {
-        let phrase = format!("the admin listener can be reached from other machines: {to} instead of {from}");
+        let phrase = format!(
+            "from the next start, the admin listener can be reached from other machines: {to} instead of {from}"
+        );
         Change::weaker(Kind::AdminExposed, phrase)
     } else {
-        Change::neutral(Kind::AdminChanged, format!("the admin listener becomes {to} instead of {from}"))
+        Change::neutral(
+            Kind::AdminChanged,
+            format!("at the next start, the admin listener becomes {to} instead of {from}"),
+        )
     };
     changes.push(change.from(from).to(to));
 }

@@ -193,7 +193,7 @@ fn rest(old: Side<'_>, new: Side<'_>, changes: &mut Vec<Change>) {
         changes.push(change.from(written(before)).to(written(after)));
     }
     // Inherited ones are told of at the agency.
-    let inherited = |side: Side<'_>| side.route.timeouts == side.agency().timeouts;
+    let inherited = |side: Side<'_>| *side.route.timeouts == side.agency().timeouts;
     if before.timeouts != after.timeouts && !(inherited(old) && inherited(new)) {
         changes.push(timeouts(&before.timeouts, &after.timeouts));
     }

@@ -132,6 +132,10 @@ fn verdict(verdict: &Verdict) -> Branch {
         Verdict::Forward { target, headers } => {
             Branch::new("answer", &format!("the agency's, to {target} with"), headers.iter().map(field).collect())
         }
+        Verdict::Allow { headers } => {
+            let text = "200 to the agency's own proxy, which forwards the request by itself, with";
+            Branch::new("answer", text, headers.iter().map(field).collect())
+        }
         Verdict::Own { status, what } => Branch::leaf("answer", &format!("{status} from the gateway itself: {what}")),
         Verdict::Refuse { code, detail, headers } => {
             let mut twigs: Vec<Branch> = detail.iter().map(|detail| Branch::twig((*detail).to_owned())).collect();

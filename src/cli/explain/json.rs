@@ -38,6 +38,9 @@ pub fn write(explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
+/// Nothing is forwarded by the gateway: `decision` is what the proxy does.
+const ONLY_JUDGED: &str = "the agency's own proxy asks for the verdict, and forwards the request by itself";
+
 #[derive(Default)]
 struct Said<'a> {
     decision: &'static str,
@@ -56,6 +59,10 @@ fn said(verdict: &Verdict) -> Said<'_> {
         // The agency's own answer is not ours to know: 200 stands for it, as in `expect`.
         Verdict::Forward { target, headers } => {
             Said { decision: "forward", status: 200, target: Some(target), headers: object(headers), ..Said::default() }
+        }
+        Verdict::Allow { headers } => {
+            let detail = Some(ONLY_JUDGED);
+            Said { decision: "forward", status: 200, detail, headers: object(headers), ..Said::default() }
         }
         Verdict::Own { status, what } => {
             Said { decision: "answer", status: *status, detail: Some(what), ..Said::default() }

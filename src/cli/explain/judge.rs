@@ -19,7 +19,8 @@ use crate::clock::Clock;
 use crate::config::model::{ClientAuth, Listener, Rate, ServerTls, SupposedCaller};
 use crate::config::units::show_duration;
 use crate::config::written::Written;
-use crate::forward::prepare::{Prepared, prepare};
+use crate::forward::headers::identity;
+use crate::forward::prepare::prepare;
 use crate::intake::Arrived;
 use crate::intake::arrived::Payload;
 use crate::limit::body::{Counter, limited};
@@ -93,6 +94,11 @@ pub enum Verdict {
         /// Without the query.
         target: String,
         /// What the agency would see, personal values masked.
+        headers: Vec<(String, String)>,
+    },
+    /// Nothing is forwarded: the agency's own proxy is told that the request may pass.
+    Allow {
+        /// What the proxy is told of the caller, masked.
         headers: Vec<(String, String)>,
     },
     /// The gateway answers without being asked by a route.
@@ -218,16 +224,13 @@ impl Judge<'_> {
         };
         self.note_route(id);
         match self.pass(id, &mut arrived, payload).await {
-            Ok(prepared) => Verdict::Forward {
-                target: mask::target(&prepared.outgoing().target),
-                headers: mask::fields(&prepared.outgoing().headers),
-            },
+            Ok(verdict) => verdict,
             Err(refusal) => self.refuse(&refusal, Some(id), &arrived.headers),
         }
     }
 
-    /// From a route to what would be sent.
-    async fn pass(&mut self, id: RouteId, arrived: &mut Arrived, payload: Payload) -> Result<Prepared, Refusal> {
+    /// From a route to what would be sent, or told to the agency's own proxy.
+    async fn pass(&mut self, id: RouteId, arrived: &mut Arrived, payload: Payload) -> Result<Verdict, Refusal> {
         let route = self.snapshot.route(id);
         let limit = route.body_limit.unwrap_or(self.listener.limits.body);
         limited(payload.body, limit, &Counter::default()).map_err(|_| Refusal::BodyTooLarge)?;
@@ -240,7 +243,16 @@ impl Judge<'_> {
         let permit = admitted.map_err(Refusal::Denied)?;
         let agency = &self.snapshot.agencies[route.agency.0 as usize];
         let now = self.clock.now();
-        prepare(arrived, &permit, &self.conn, agency, &route.way, &self.snapshot.signer, now).map_err(Refusal::Forward)
+        let signer = &self.snapshot.signer;
+        if agency.endpoints.is_empty() {
+            let mut headers = HeaderMap::new();
+            identity(&mut headers, None, &permit, agency, signer, now);
+            return Ok(Verdict::Allow { headers: mask::fields(&headers) });
+        }
+        let prepared = prepare(arrived, &permit, &self.conn, agency, &route.way, signer, now);
+        let prepared = prepared.map_err(Refusal::Forward)?;
+        let outgoing = prepared.outgoing();
+        Ok(Verdict::Forward { target: mask::target(&outgoing.target), headers: mask::fields(&outgoing.headers) })
     }
 
     async fn admit(&mut self, id: RouteId, arrived: &Arrived) -> Result<auth::Permit, Denied> {

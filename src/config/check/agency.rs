@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::manner::{self, Manner, Of};
 use super::names::{self, Names};
-use super::{Context, Field, Place, Table, codes, count_or, top, url};
-use crate::config::model::{Agency, AgencyScope, Endpoint, EndpointProtocol, Title};
+use super::{Context, Field, Place, Table, codes, count_or, listener, top, url};
+use crate::config::model::{Agency, AgencyScope, Endpoint, EndpointProtocol, Title, Verify};
 use crate::config::read::shown;
+use crate::words::AgencyId;
 
 /// Besides those of `manner`.
-const KEYS: [&str; 5] = ["title", "team", "scope", "province", "endpoints"];
+const KEYS: [&str; 6] = ["title", "team", "scope", "province", "endpoints", "verify"];
 
 /// The agencies that were read. `None` where one was at fault; its name still counts, so that routes are judged too.
 pub struct Agencies {
@@ -22,6 +23,12 @@ pub struct Agencies {
 impl Agencies {
     pub fn new() -> Agencies {
         Agencies { list: Vec::new(), names: Names::new("agency", codes::UNKNOWN_AGENCY), are_given: false }
+    }
+
+    /// Whether callers of the agency come to the gateway themselves. `false`: its own proxies ask for verdicts.
+    pub fn is_forwarded_to(&self, id: AgencyId) -> bool {
+        let agency = self.list.get(id.0 as usize).and_then(Option::as_ref);
+        agency.is_none_or(|agency| !agency.endpoints.is_empty())
     }
 
     /// Reads those of one file. `base`: what `defaults` says.
@@ -40,13 +47,20 @@ impl Agencies {
 fn agency(name: &str, place: Place, field: &Field<'_>, base: &Manner, cx: &mut Context<'_>) -> Option<Agency> {
     let known: Vec<&str> = KEYS.into_iter().chain(manner::KEYS).collect();
     let table = field.table(cx.faults, &known)?;
-    let remedy = "list at least one: `endpoints: [http://127.0.0.1:9001]`";
-    let endpoints = table.need(cx.faults, "endpoints", remedy).and_then(|f| endpoints(&f, cx));
+    let verify = table.get("verify").map(|f| verify(&f, cx));
+    let endpoints = match verify {
+        Some(_) if !table.has("endpoints") => Some(Vec::new()),
+        _ => {
+            let remedy = "list at least one: `endpoints: [http://127.0.0.1:9001]`";
+            table.need(cx.faults, "endpoints", remedy).and_then(|f| endpoints(&f, cx))
+        }
+    };
     let title = table.get("title").and_then(|f| top::title(&f, cx));
     let (scope, province) = scope(&table, cx);
     let over_tls = endpoints.as_ref().is_none_or(|list| list.iter().any(|e| e.protocol == EndpointProtocol::Https));
     let manner = manner::read(&table, base, Of::Agency { over_tls }, cx);
-    if manner.health.is_nowhere() && !table.has("health") {
+    let is_forwarded_to = endpoints.as_ref().is_none_or(|list| !list.is_empty());
+    if manner.health.is_nowhere() && !table.has("health") && is_forwarded_to {
         let message = format!("nobody asks the endpoints of `{name}` whether they are well");
         let remedy = "add `health: { path: /healthz }`; `health: off` says that there is nothing to ask".to_owned();
         cx.faults.add(codes::NO_HEALTH, place, table.path(), message, remedy);
@@ -64,10 +78,47 @@ fn agency(name: &str, place: Place, field: &Field<'_>, base: &Manner, cx: &mut C
         balance: manner.balance,
         timeouts: manner.timeouts,
         retry: manner.retry,
+        hedge: manner.hedge,
+        limits: manner.limits,
         identity: manner.identity,
         // Last, so that everything is read before a bad endpoint ends it.
+        verify: match verify {
+            None => None,
+            Some(read) => Some(read?),
+        },
         endpoints: endpoints?,
     })
+}
+
+/// Who may ask for verdicts. A network of everybody is a fault: whoever asks is believed about the request.
+fn verify(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Verify> {
+    let table = field.table(cx.faults, &["from", "client"])?;
+    let remedy = "list the addresses of the agency's proxies: `from: [10.20.0.5]`";
+    let from = table.need(cx.faults, "from", remedy)?;
+    let items: Vec<_> = from.some_items(cx.faults)?.collect();
+    let nets: Vec<_> = items.iter().map(|item| asker(item, cx)).collect();
+    let client = table.get("client").map(|f| client_names(&f, cx));
+    let client = match client {
+        None => Vec::new(),
+        Some(read) => read?,
+    };
+    Some(Verify { from: nets.into_iter().collect::<Option<_>>()?, client })
+}
+
+fn asker(field: &Field<'_>, cx: &mut Context<'_>) -> Option<ipnet::IpNet> {
+    let net = listener::cidr(field, cx)?;
+    if net.prefix_len() == 0 {
+        let message = format!("`{net}` lets anybody ask, and say what was asked");
+        field.fault(cx.faults, codes::VERIFY_BY_ANYBODY, message, "list the proxies' own addresses or networks");
+        return None;
+    }
+    Some(net)
+}
+
+fn client_names(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Vec<String>> {
+    let items: Vec<_> = field.some_items(cx.faults)?.collect();
+    let names: Vec<_> = items.iter().map(|item| manner::server_name(item, cx)).collect();
+    names.into_iter().collect()
 }
 
 /// `province` belongs to `scope: province`, and to that alone.

@@ -78,7 +78,7 @@ fn hosts_without_certificate(routes: &[ReadRoute], sections: &Sections, cx: &mut
         sections.listeners.list.iter().flatten().filter_map(with_names).collect();
     let plain = sections.listeners.list.iter().flatten().any(|l| l.tls.is_none());
     let mut told: AHashSet<&HostPattern> = AHashSet::new();
-    for read in routes {
+    for read in routes.iter().filter(|read| sections.agencies.is_forwarded_to(read.route.agency)) {
         let on = |listener: &Listener| read.route.listeners.as_ref().is_none_or(|names| names.contains(&listener.name));
         if named.is_empty() || (plain && read.route.listeners.is_none()) || !named.iter().any(|(l, _)| on(l)) {
             continue;

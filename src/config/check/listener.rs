@@ -163,7 +163,7 @@ fn cidrs(field: &Field<'_>, cx: &mut Context<'_>) -> Vec<IpNet> {
     items.iter().filter_map(|item| cidr(item, cx)).collect()
 }
 
-fn cidr(field: &Field<'_>, cx: &mut Context<'_>) -> Option<IpNet> {
+pub fn cidr(field: &Field<'_>, cx: &mut Context<'_>) -> Option<IpNet> {
     let text = field.text(cx.faults)?;
     let net = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).ok();
     if net.is_none() {

@@ -1,4 +1,4 @@
-//! How an agency is spoken to: TLS, health, ejection, balance, time limits, retries, identity. `defaults.agencies` and an agency have
+//! How an agency is spoken to: TLS, health, ejection, balance, limits, retries, identity. `defaults.agencies` and an agency have
 //! these keys alike: each is read over a base, key by key, the built-in values at the bottom.
 
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::{
     Context, DAY, Field, HOUR, MILLISECOND, SECOND, Table, certificate, codes, count_or, defaults, duration_or,
 };
-use crate::config::model::{Balance, ClientTls, Health, IdentityKind, Outlier, Retry, Timeouts};
+use crate::config::model::{AgencyLimits, Balance, ClientTls, Health, Hedge, IdentityKind, Outlier, Retry, Timeouts};
 use crate::config::read::shown;
 
-pub const KEYS: [&str; 7] = ["tls", "health", "outlier", "balance", "timeouts", "retry", "identity"];
+pub const KEYS: [&str; 9] = ["tls", "health", "outlier", "balance", "timeouts", "retry", "hedge", "limits", "identity"];
 
 /// Everything that `defaults.agencies` may say.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct Manner {
     pub balance: Balance,
     pub timeouts: Timeouts,
     pub retry: Retry,
+    pub hedge: Option<Hedge>,
+    pub limits: AgencyLimits,
     pub identity: IdentityKind,
 }
 
@@ -56,6 +58,8 @@ impl Manner {
         balance: Balance::LeastRequest,
         timeouts: defaults::TIMEOUTS,
         retry: defaults::RETRY,
+        hedge: None,
+        limits: defaults::AGENCY_LIMITS,
         identity: IdentityKind::Assertion,
     };
 }
@@ -93,6 +97,8 @@ pub fn read(table: &Table<'_>, base: &Manner, of: Of, cx: &mut Context<'_>) -> M
         balance: table.get("balance").and_then(|f| f.word(cx.faults, &balances)).unwrap_or(base.balance),
         timeouts: table.get("timeouts").map_or(base.timeouts, |f| timeouts(&f, cx).over(base.timeouts)),
         retry: table.get("retry").map_or(base.retry, |f| retry(&f, base.retry, cx)),
+        hedge: table.get("hedge").map_or(base.hedge, |f| hedge(&f, cx)),
+        limits: table.get("limits").map_or(base.limits, |f| limits(&f, base.limits, cx)),
         identity: table.get("identity").and_then(|f| f.word(cx.faults, &identities)).unwrap_or(base.identity),
     }
 }
@@ -121,11 +127,12 @@ fn client_tls(field: &Field<'_>, base: &ClientTls, of: Of, cx: &mut Context<'_>)
     ClientTls { roots, client, server_name: table.get("server_name").and_then(|f| server_name(&f, cx)) }
 }
 
-fn server_name(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
+/// A name that a certificate is to be for.
+pub fn server_name(field: &Field<'_>, cx: &mut Context<'_>) -> Option<String> {
     let text = field.text(cx.faults)?;
     if rustls::pki_types::ServerName::try_from(text).is_err() {
         let message = format!("`{}` is not a host name", shown(text));
-        field.fault(cx.faults, codes::BAD_HOST_NAME, message, "write the name in the agency's certificate");
+        field.fault(cx.faults, codes::BAD_HOST_NAME, message, "write the name in the certificate");
         return None;
     }
     Some(text.to_ascii_lowercase())
@@ -204,6 +211,8 @@ pub struct TimeoutKeys {
     connect: Option<Duration>,
     response: Option<Duration>,
     idle: Option<Duration>,
+    /// The inner is `None` for `off`.
+    request: Option<Option<Duration>>,
 }
 
 impl TimeoutKeys {
@@ -213,6 +222,7 @@ impl TimeoutKeys {
             connect: self.connect.or(other.connect),
             response: self.response.or(other.response),
             idle: self.idle.or(other.idle),
+            request: self.request.or(other.request),
         }
     }
 
@@ -221,14 +231,22 @@ impl TimeoutKeys {
             connect: self.connect.unwrap_or(base.connect),
             response: self.response.unwrap_or(base.response),
             idle: self.idle.unwrap_or(base.idle),
+            request: self.request.unwrap_or(base.request),
         }
     }
 }
 
 pub fn timeouts(field: &Field<'_>, cx: &mut Context<'_>) -> TimeoutKeys {
-    let Some(table) = field.table(cx.faults, &["connect", "response", "idle"]) else { return TimeoutKeys::default() };
+    let known = ["connect", "response", "idle", "request"];
+    let Some(table) = field.table(cx.faults, &known) else { return TimeoutKeys::default() };
     let mut read = |key, high| table.get(key).and_then(|f| f.duration(cx.faults, MILLISECOND..=high));
-    TimeoutKeys { connect: read("connect", 300 * SECOND), response: read("response", DAY), idle: read("idle", DAY) }
+    let (connect, response, idle) = (read("connect", 300 * SECOND), read("response", DAY), read("idle", DAY));
+    let request = match table.get("request") {
+        Some(field) if field.is_off() => Some(None),
+        Some(field) => field.duration(cx.faults, MILLISECOND..=DAY).map(Some),
+        None => None,
+    };
+    TimeoutKeys { connect, response, idle, request }
 }
 
 fn retry(field: &Field<'_>, base: Retry, cx: &mut Context<'_>) -> Retry {
@@ -246,5 +264,31 @@ fn retry(field: &Field<'_>, base: Retry, cx: &mut Context<'_>) -> Retry {
     Retry {
         attempts: count_or(&table, "attempts", 1, 10, base.attempts, cx),
         budget_percent: count_or(&table, "budget_percent", 0, 100, base.budget_percent, cx),
+    }
+}
+
+/// `on`, `off`, or how long to wait.
+fn hedge(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Hedge> {
+    let words = [("on", Some(Hedge::P95)), ("off", None), ("true", Some(Hedge::P95)), ("false", None)];
+    if !field.is_table() {
+        return field.word(cx.faults, &words).flatten();
+    }
+    let table = field.table(cx.faults, &["after"])?;
+    let after = table.need(cx.faults, "after", "write `after: p95`, or a time: `after: 50ms`")?;
+    if after.is("p95") {
+        return Some(Hedge::P95);
+    }
+    after.duration(cx.faults, MILLISECOND..=HOUR).map(Hedge::After)
+}
+
+fn limits(field: &Field<'_>, base: AgencyLimits, cx: &mut Context<'_>) -> AgencyLimits {
+    let known = ["concurrent", "queue", "queue_time", "connections", "adaptive"];
+    let Some(table) = field.table(cx.faults, &known) else { return base };
+    AgencyLimits {
+        concurrent: count_or(&table, "concurrent", 1, 1_000_000, base.concurrent, cx),
+        queue: count_or(&table, "queue", 0, 1_000_000, base.queue, cx),
+        queue_time: duration_or(&table, "queue_time", MILLISECOND, HOUR, base.queue_time, cx),
+        connections: count_or(&table, "connections", 1, 1_000_000, base.connections, cx),
+        adaptive: table.get("adaptive").and_then(|f| f.flag(cx.faults)).unwrap_or(base.adaptive),
     }
 }

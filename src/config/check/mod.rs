@@ -184,6 +184,7 @@ pub fn config<'t>(
         sessions: session::sessions(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,
+        at_start: top::at_start(&top, cx),
         issuers: sections.issuers.into_iter().flatten().collect(),
         agencies: sections.agencies.list.into_iter().flatten().collect(),
         routes: routes.list.into_iter().map(|read| read.route).collect(),

@@ -13,7 +13,7 @@ use super::names::{self, Names};
 use super::{
     Context, DAY, Field, MILLISECOND, Place, SECOND, Sections, Table, codes, cors, defaults, listener, manner, pattern,
 };
-use crate::config::model::{HostPattern, PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment};
+use crate::config::model::{HostPattern, PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment, Timeouts};
 use crate::config::read::shown;
 use crate::words::{AgencyId, IssuerId, Level};
 
@@ -53,6 +53,7 @@ struct Shared {
     methods: AHashSet<Arc<[Method]>>,
     requires: AHashSet<Arc<Require>>,
     rewrites: AHashSet<Arc<Rewrite>>,
+    timeouts: AHashSet<Arc<Timeouts>>,
 }
 
 fn share<T: ?Sized + Eq + Hash, O: Borrow<T> + Into<Arc<T>>>(known: &mut AHashSet<Arc<T>>, value: O) -> Arc<T> {
@@ -98,7 +99,8 @@ impl Routes {
             }
             let agency = id.and_then(|id| agencies.list.get(id as usize)?.as_ref());
             read.route.agency = AgencyId(id.unwrap_or(u32::MAX));
-            read.route.timeouts = read.timeouts.over(agency.map_or(defaults::TIMEOUTS, |agency| agency.timeouts));
+            let timeouts = read.timeouts.over(agency.map_or(defaults::TIMEOUTS, |agency| agency.timeouts));
+            read.route.timeouts = share(&mut self.shared.timeouts, timeouts);
         }
     }
 
@@ -157,7 +159,7 @@ impl Routes {
             rewrite: share(&mut shared.rewrites, rewrite),
             body_limit,
             rate,
-            timeouts: defaults::TIMEOUTS,
+            timeouts: share(&mut shared.timeouts, defaults::TIMEOUTS),
             retry,
             cors,
         };

@@ -7,7 +7,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::{Context, Field, SECOND, Table, certificate, codes, url};
-use crate::config::model::{AccessLog, AssertionSettings, Contact, SecretSource, Title};
+use crate::config::model::{AccessLog, AssertionSettings, AtStart, Contact, SecretSource, Title};
 use crate::config::read::shown;
 use crate::config::{defaults, secret_ref};
 use crate::secret::Secret;
@@ -21,6 +21,11 @@ pub fn version(top: &Table<'_>, cx: &mut Context<'_>) {
             field.fault(cx.faults, codes::UNKNOWN_VERSION, format!("version {other} is unknown"), remedy);
         }
     }
+}
+
+pub fn at_start(top: &Table<'_>, cx: &Context<'_>) -> AtStart {
+    let at = |key| top.key_place(key).map(|place| cx.position(place));
+    AtStart { admin: at("admin"), workers: at("workers") }
 }
 
 pub fn text_or<'a>(table: &'a Table<'_>, key: &'static str, default: &'a str, cx: &mut Context<'_>) -> String {

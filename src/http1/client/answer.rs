@@ -67,6 +67,11 @@ impl<H: Home> AnswerBody<H> {
         AnswerBodyOrUpgrade::Whole(whole)
     }
 
+    /// Where the connection goes, while the body lasts.
+    pub fn home(&mut self) -> Option<&mut H> {
+        self.at_work.as_mut().map(|(_, home)| home)
+    }
+
     /// SM-9: a connection is used again only when both messages ended exactly where they should.
     fn end(&mut self) {
         self.state = State::Ended;

@@ -1,0 +1,264 @@
+//! Envoy's `ext_authz` over gRPC: `envoy.service.auth.v3.Authorization/Check`, one message in and one out.
+//!
+//! An answer that is no verdict (a broken message, one that is too large) is a gRPC error, which Envoy takes for a no unless it is
+//! configured to fail open. Called by `verify` for a peer that may ask.
+
+mod messages;
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use prost::Message;
+
+use super::{Asking, Verdict};
+use crate::body::{Body, BodyError};
+use crate::config::model::IdentityKind;
+use crate::forward::headers::is_gateways;
+use crate::intake::original;
+use crate::message::Inbound;
+use messages::{
+    BoolValue, CheckRequest, CheckResponse, DeniedHttpResponse, EnvoyHeader, HeaderValueOption, HttpResponse,
+    HttpStatus, OkHttpResponse, Status,
+};
+
+pub const PATH: &[u8] = b"/envoy.service.auth.v3.Authorization/Check";
+
+/// Bytes of a message: the largest head that a listener takes by default, four times. Envoy sends the head and what
+/// describes the connection; a body only where it is told to.
+const MESSAGE: usize = 128 * 1024;
+/// Flag and length (gRPC over HTTP2, "Length-Prefixed-Message").
+const PREFIX: usize = 5;
+/// As many header lines as a listener can be told to take.
+const HEADERS: usize = 1000;
+
+/// What a call fails with (`grpc-status`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    InvalidArgument = 3,
+    ResourceExhausted = 8,
+    Unimplemented = 12,
+}
+
+pub(super) async fn answer(asking: &Asking<'_>, inbound: Inbound) -> Response<Body> {
+    if inbound.method != Method::POST {
+        return failed(Failed::Unimplemented);
+    }
+    let message = match read(inbound.body).await {
+        Ok(message) => message,
+        Err(why) => return failed(why),
+    };
+    let Ok(check) = CheckRequest::decode(message) else { return failed(Failed::InvalidArgument) };
+    let original = original(check);
+    let own = original.as_ref().map(|original| own_fields(&original.headers)).unwrap_or_default();
+    let verdict = asking.judge(original).await;
+    succeeded(&respond(verdict, own))
+}
+
+/// The one message of a call.
+async fn read(mut body: Body) -> Result<Bytes, Failed> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = frame.map_err(|_| Failed::InvalidArgument)?;
+        let Ok(data) = frame.into_data() else { break };
+        if bytes.len() + data.len() > PREFIX + MESSAGE {
+            return Err(Failed::ResourceExhausted);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    unframe(bytes.freeze())
+}
+
+fn unframe(mut bytes: Bytes) -> Result<Bytes, Failed> {
+    if bytes.len() < PREFIX {
+        return Err(Failed::InvalidArgument);
+    }
+    let prefix = bytes.split_to(PREFIX);
+    if prefix[0] != 0 {
+        return Err(Failed::Unimplemented);
+    }
+    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
+    if usize::try_from(length) == Ok(bytes.len()) { Ok(bytes) } else { Err(Failed::InvalidArgument) }
+}
+
+/// The request that Envoy asks about.
+fn original(check: CheckRequest) -> Result<Inbound, &'static str> {
+    let attributes = check.attributes.unwrap_or_default();
+    let request = attributes.request.and_then(|request| request.http).ok_or("the check has no HTTP request")?;
+    let mut headers = HeaderMap::new();
+    let plain = request.headers.into_iter().map(|field| (field.key, field.value.into_bytes()));
+    let raw = request.header_map.unwrap_or_default().headers.into_iter();
+    let raw = raw
+        .map(|field| (field.key, if field.raw_value.is_empty() { field.value.into_bytes() } else { field.raw_value }));
+    // `:method` and the like are told by fields of the message.
+    for (at, (name, value)) in plain.chain(raw).filter(|(name, _)| !name.starts_with(':')).enumerate() {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&value)) else {
+            return Err("a header of the original request is malformed");
+        };
+        if at >= HEADERS {
+            return Err("the original request has too many headers");
+        }
+        headers.append(name, value);
+    }
+    // Envoy knows the client by its own settings; what stands in the field may be the client's.
+    headers.remove("x-forwarded-for");
+    let address = attributes.source.and_then(|peer| peer.address).and_then(|address| address.socket_address);
+    let client = address.and_then(|socket| socket.address.parse::<IpAddr>().ok());
+    if let Some(value) = client.and_then(|client| HeaderValue::try_from(client.to_string()).ok()) {
+        headers.insert("x-forwarded-for", value);
+    }
+    let host = HeaderValue::try_from(request.host).map_err(|_| "the original host is malformed")?;
+    original::assemble(request.method.as_bytes(), host, request.path.into(), headers)
+}
+
+/// What of the request's own fields an agency must not see, besides `Authorization`.
+fn own_fields(headers: &HeaderMap) -> Vec<String> {
+    headers.keys().filter(|name| is_gateways(name)).map(|name| name.as_str().to_owned()).collect()
+}
+
+fn respond(verdict: Verdict, own: Vec<String>) -> CheckResponse {
+    let (head, body) = verdict.response.into_parts();
+    let Some(identity) = verdict.allowed else {
+        let body = match &body {
+            Body::Full(text) => String::from_utf8_lossy(text).into_owned(),
+            Body::Empty | Body::Stream(_) => String::new(),
+        };
+        let status = Some(HttpStatus { code: i32::from(head.status.as_u16()) });
+        let denied = DeniedHttpResponse { status, headers: options(&head.headers, |_| true), body };
+        let code = if head.status == StatusCode::UNAUTHORIZED { UNAUTHENTICATED } else { PERMISSION_DENIED };
+        return CheckResponse { status: Some(Status { code }), http_response: Some(HttpResponse::Denied(denied)) };
+    };
+    // Envoy removes after it has set: what is set must not be named.
+    let mut headers_to_remove: Vec<String> = own.into_iter().filter(|name| !head.headers.contains_key(name)).collect();
+    if identity != IdentityKind::Token {
+        headers_to_remove.push(header::AUTHORIZATION.as_str().to_owned());
+    }
+    let allowed = OkHttpResponse { headers: options(&head.headers, is_gateways), headers_to_remove };
+    CheckResponse { status: Some(Status { code: 0 }), http_response: Some(HttpResponse::Ok(allowed)) }
+}
+
+/// Each replaces what the request has of that name.
+fn options(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Vec<HeaderValueOption> {
+    let fields = headers.iter().filter(|(name, _)| wanted(name));
+    let option = |(name, value): (&HeaderName, &HeaderValue)| {
+        let value = value.to_str().ok()?.to_owned();
+        let header = EnvoyHeader { key: name.as_str().to_owned(), value, raw_value: Vec::new() };
+        Some(HeaderValueOption { header: Some(header), append: Some(BoolValue { value: false }) })
+    };
+    fields.filter_map(option).collect()
+}
+
+fn succeeded(message: &CheckResponse) -> Response<Body> {
+    let length = message.encoded_len();
+    let mut bytes = BytesMut::with_capacity(PREFIX + length);
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    bytes.put_slice(&message.encode_to_vec());
+    let mut trailers = HeaderMap::new();
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    grpc(Body::stream(Reply { message: Some(bytes.freeze()), trailers: Some(trailers) }))
+}
+
+fn failed(why: Failed) -> Response<Body> {
+    let mut response = grpc(Body::Empty);
+    response.headers_mut().insert(GRPC_STATUS, HeaderValue::from(why as u16));
+    response
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+fn grpc(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// One message, and the trailers that say it went well.
+struct Reply {
+    message: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl HttpBody for Reply {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let message = self.message.take().map(Frame::data);
+        Poll::Ready(message.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.message.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.message.as_ref().map_or(0, |message| message.len() as u64))
+    }
+}
+
+// Of google/rpc/code.proto.
+const PERMISSION_DENIED: i32 = 7;
+const UNAUTHENTICATED: i32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::messages::{AttributeContext, HttpRequest, Pair, RequestAttributes};
+    use super::*;
+
+    fn framed(message: &[u8]) -> Bytes {
+        let length = u32::try_from(message.len()).unwrap();
+        [&[0][..], &length.to_be_bytes(), message].concat().into()
+    }
+
+    proptest! {
+        /// Bytes of a stranger are a message, or an error, and never a panic.
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = unframe(bytes.clone().into());
+            let message = unframe(framed(&bytes)).unwrap();
+            if let Ok(check) = CheckRequest::decode(message) {
+                let _ = original(check);
+            }
+        }
+
+        /// What is asked about is what the message says, whatever it says.
+        #[test]
+        fn a_check_is_told_as_it_is(method in "[A-Z]{1,8}", path in "\\PC{0,40}", names in proptest::collection::vec("[a-z-]{1,12}", 0..8)) {
+            let pair = |name: &String| Pair { key: name.clone(), value: "v".to_owned() };
+            let http = HttpRequest {
+                method: method.clone(),
+                path: path.clone(),
+                host: "a.ir".to_owned(),
+                headers: names.iter().map(pair).collect(),
+                header_map: None,
+            };
+            let request = Some(RequestAttributes { http: Some(http) });
+            let check = CheckRequest { attributes: Some(AttributeContext { source: None, request }) };
+            let read = CheckRequest::decode(unframe(framed(&check.encode_to_vec())).unwrap()).unwrap();
+            let told = original(read).unwrap();
+            prop_assert_eq!(told.method.as_str(), method);
+            prop_assert_eq!(told.target, crate::message::Target::Origin { path_and_query: path.into(), authority: None });
+            prop_assert_eq!(&told.headers[header::HOST], "a.ir");
+        }
+    }
+
+    /// Envoy removes after it has set.
+    #[test]
+    fn what_is_set_is_not_removed() {
+        let mut response = Response::new(Body::Empty);
+        response.headers_mut().insert("x-gateway-level", HeaderValue::from_static("2"));
+        let verdict = Verdict { response, allowed: Some(IdentityKind::Token) };
+        let own = vec!["x-gateway-level".to_owned(), "x_gateway_level".to_owned()];
+        let Some(HttpResponse::Ok(answer)) = respond(verdict, own).http_response else { panic!("a yes becomes a no") };
+        assert_eq!(answer.headers.len(), 1);
+        assert_eq!(answer.headers_to_remove, ["x_gateway_level"], "`identity: token` leaves the token");
+    }
+}
