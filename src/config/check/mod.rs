@@ -17,6 +17,7 @@ mod manner;
 mod names;
 mod pattern;
 mod route;
+mod store;
 mod top;
 mod url;
 
@@ -93,7 +94,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "version",
     "include",
     "listeners",
@@ -107,6 +108,7 @@ const KEYS: [&str; 17] = [
     "assertion",
     "defaults",
     "cors",
+    "rates",
     "issuers",
     "agencies",
     "routes",
@@ -179,6 +181,7 @@ pub fn config<'t>(
         watch: top.get("watch").and_then(|f| f.flag(cx.faults)).unwrap_or(false),
         contact: top::contact(&top, cx),
         assertion: top::assertion(&top, cx),
+        shared_rates: store::rates(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,
         issuers: sections.issuers.into_iter().flatten().collect(),
