@@ -17,6 +17,8 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("forward", "auth", "an exchange takes a `Permit` and says by `identity` who asks"),
     ("forward", "balance", "an exchange leases an endpoint"),
     ("fetch", "tls", "the control plane trusts the same roots as everything else"),
+    ("store", "config", "the server is reached as the model says"),
+    ("store", "tls", "`rediss://` trusts the same roots as everything else"),
     ("http2", "http1", "one service, one exchange, one watchdog and one transport for both versions"),
     ("observe", "config", "the log is opened where the model says"),
     ("message", "body", "a request and its answer carry a body"),
