@@ -100,7 +100,7 @@ pub struct AssertionSettings {
 }
 
 /// How callers who logged in through the gateway are remembered (STANDARDS AS-8, BF-2, BF-4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sessions {
     pub store: SessionStore,
     /// The first seals, all open. Empty: one is made at first start and kept in `state_dir`.
@@ -132,12 +132,14 @@ impl SessionKey {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SessionStore {
     /// In this process; at most so many, the longest idle goes.
     Memory { max: u32 },
     /// Sealed, in the browser's cookies.
     Cookie,
+    /// Sealed, in a Redis that all nodes share.
+    Redis(RedisServer),
 }
 
 /// How long one level of a session stands.
