@@ -9,7 +9,7 @@
 //! 4  pipeline                     the life of one request
 //! 3  live                         the configuration in force
 //! 2  route auth session login limit balance forward answer
-//! 1  config intake observe tls fetch http1 http2
+//! 1  config intake observe tls fetch store http1 http2
 //! 0  words message body closing chance secret private_file clock
 //! ```
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ pub mod http1;
 pub mod http2;
 pub mod intake;
 pub mod observe;
+pub mod store;
 pub mod tls;
 
 pub mod answer;

@@ -21,6 +21,8 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("login", "auth", "what an SSO signs is verified by the code that verifies access tokens, with the same keys"),
     ("login", "session", "a login begins a session, and a logout ends it"),
     ("login", "answer", "its pages and refusals have the dress of all others"),
+    ("store", "config", "the server is reached as the model says"),
+    ("store", "tls", "`rediss://` trusts the same roots as everything else"),
     ("http2", "http1", "one service, one exchange, one watchdog and one transport for both versions"),
     ("observe", "config", "the log is opened where the model says"),
     ("message", "body", "a request and its answer carry a body"),

@@ -218,8 +218,14 @@ fn sessions(sessions: &Sessions) -> Vec<MetricFamily> {
         revoked.mut_metric().push(gauge(&[], count as f64));
         lost.mut_metric().push(counter(&[], forgotten));
     }
+    let mut up = family("sessions_store_up", MetricType::GAUGE, "1 while the store that nodes share is there.");
+    let mut failures = family("sessions_store_errors_total", MetricType::COUNTER, "Times that it did not answer.");
+    if let Some((is_up, count)) = sessions.store_health() {
+        up.mut_metric().push(gauge(&[], f64::from(u8::from(is_up))));
+        failures.mut_metric().push(counter(&[], count));
+    }
     let created = single("sessions_created_total", "Sessions that began.", stats.sessions_created());
-    vec![open, created, ended, revoked, lost]
+    vec![open, created, ended, revoked, lost, up, failures]
 }
 
 fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {

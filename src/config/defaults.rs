@@ -69,6 +69,9 @@ pub const OUTLIER: Outlier = Outlier {
     max_share: 50,
 };
 
+/// A Redis in the same place answers within one; beyond this, counting alone does a caller less harm than waiting.
+pub const SHARED_RATES_TIMEOUT: Duration = Duration::from_millis(50);
+
 pub const ASSERTION_ISSUER: &str = "darvazeh";
 /// The contract's bound: an assertion is for one request, not for keeping.
 pub const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);

@@ -43,6 +43,8 @@ pub struct Config {
     /// `iss` of the assertions; what agencies must expect.
     pub assertion: AssertionSettings,
     pub sessions: Sessions,
+    /// `None`: each node counts by itself.
+    pub shared_rates: Option<SharedRates>,
     pub issuers: Vec<Issuer>,
     pub agencies: Vec<Agency>,
     pub routes: Vec<Route>,
@@ -98,7 +100,7 @@ pub struct AssertionSettings {
 }
 
 /// How callers who logged in through the gateway are remembered (STANDARDS AS-8, BF-2, BF-4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sessions {
     pub store: SessionStore,
     /// The first seals, all open. Empty: one is made at first start and kept in `state_dir`.
@@ -130,12 +132,14 @@ impl SessionKey {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SessionStore {
     /// In this process; at most so many, the longest idle goes.
     Memory { max: u32 },
     /// Sealed, in the browser's cookies.
     Cookie,
+    /// Sealed, in a Redis that all nodes share.
+    Redis(RedisServer),
 }
 
 /// How long one level of a session stands.
@@ -732,6 +736,50 @@ pub enum RateBy {
     Client,
     Address,
     Route,
+}
+
+/// How rates are counted by all nodes together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SharedRates {
+    pub server: RedisServer,
+    /// How long a request waits for the count at most; beyond, this node counts by itself.
+    pub timeout: Duration,
+}
+
+/// A Redis that the nodes share.
+#[derive(Clone, Debug)]
+pub struct RedisServer {
+    /// As written, for the log and metrics: there is no secret in it.
+    pub url: Arc<str>,
+    pub address: RedisAddress,
+    pub database: i64,
+    pub username: Option<String>,
+    pub password: Option<Secret<String>>,
+    /// `None`: the system's roots.
+    pub roots: Option<Arc<rustls::RootCertStore>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisAddress {
+    Unix(PathBuf),
+    /// `host`: without brackets.
+    Tcp {
+        host: String,
+        port: u16,
+        tls: bool,
+    },
+}
+
+impl PartialEq for RedisServer {
+    fn eq(&self, other: &RedisServer) -> bool {
+        let RedisServer { url, address, database, username, password, roots } = self;
+        *url == other.url
+            && *address == other.address
+            && *database == other.database
+            && *username == other.username
+            && *password == other.password
+            && same_roots(roots.as_ref(), other.roots.as_ref())
+    }
 }
 
 /// A case of `expect`: a request, who asks, and what is to happen.

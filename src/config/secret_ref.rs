@@ -1,5 +1,6 @@
 //! Secrets that are not written into the config: `${NAME}` is the value of an environment variable, `{ file: PATH }` or a
-//! path the content of a file. Both stand only where a secret is expected (now: `assertion.key`, `sessions.keys`).
+//! path the content of a file. Both stand only where a secret is expected (`assertion.key`, `sessions.keys`, the password of a
+//! Redis).
 //!
 //! Why not everywhere: a route that changes with the machine's environment cannot be reviewed, compared or explained. Readers
 //! in `read` refuse `${` in any other value. No message ever holds a value, only the variable's name.

@@ -17,6 +17,9 @@ const AHEAD: i64 = 60;
 /// Seconds until an SSO that was away is asked again for a token that is still good.
 const PAUSE: i64 = 5;
 
+/// For somebody else's turn, with a token that is still good. Longer than a store elsewhere may take to give a turn.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 /// How a session's access token stands.
 pub enum Fresh {
     /// Good as it is.
@@ -42,9 +45,9 @@ impl Login {
             return Ok(Fresh::Yes);
         }
         let turn = visit.sessions.refresh_turn(loaded);
-        // While it is good, somebody else's turn is nothing to wait for.
+        // While it is good, somebody else's turn is nothing to wait long for.
         let turn = match left > 0 {
-            true => match tokio::time::timeout(Duration::ZERO, turn).await {
+            true => match tokio::time::timeout(PATIENCE, turn).await {
                 Ok(turn) => turn?,
                 Err(_) => return Ok(Fresh::Yes),
             },

@@ -19,6 +19,7 @@ mod pattern;
 mod portal;
 mod route;
 mod session;
+mod store;
 mod top;
 mod url;
 
@@ -95,7 +96,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "version",
     "include",
     "listeners",
@@ -110,6 +111,7 @@ const KEYS: [&str; 18] = [
     "sessions",
     "defaults",
     "cors",
+    "rates",
     "issuers",
     "agencies",
     "routes",
@@ -184,6 +186,7 @@ pub fn config<'t>(
         contact: top::contact(&top, cx),
         assertion: top::assertion(&top, cx),
         sessions: session::sessions(&top, cx),
+        shared_rates: store::rates(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,
         at_start: top::at_start(&top, cx),
