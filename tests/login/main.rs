@@ -9,6 +9,7 @@ mod support;
 mod attacks;
 mod browser;
 mod first_login;
+mod fleet;
 mod forms;
 mod logout;
 mod provider;

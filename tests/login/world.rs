@@ -6,7 +6,7 @@ use crate::browser::Browser;
 use crate::provider::Provider;
 use crate::support::agency::Agency;
 use crate::support::certs;
-use crate::support::gateway::{Gateway, directory};
+use crate::support::gateway::{Gateway, Metrics, directory};
 use crate::support::world::{Config, LEVELS};
 
 pub const TEHRAN: &str = "portal.tehran.example";
@@ -67,6 +67,12 @@ impl World {
     }
 
     pub async fn of(yaml: &str, agency: Agency, sso: Provider) -> World {
+        let gateway = World::gateway(yaml).await;
+        World { gateway, sso, agency }
+    }
+
+    /// One gateway, with everything that the config names beside it.
+    pub async fn gateway(yaml: &str) -> Gateway {
         let dir = directory(yaml);
         let portals = certs::ca().sign(&[TEHRAN, TAMIN, "portal.evil.example"]);
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -80,13 +86,10 @@ impl World {
         write("client-cert.key", &ours.key);
         let gateway = Gateway::try_start_in(Arc::new(dir)).await;
         let gateway = gateway.unwrap_or_else(|f| panic!("the gateway did not start: {}", f.stderr));
-        let world = World { gateway, sso, agency };
         // Discovery and keys come in the background.
-        world
-            .gateway
-            .metrics_when("keys are there", |m| m.sum("darvazeh_jwks_refresh_total", &["outcome=\"ok\""]) > 0.0)
-            .await;
-        world
+        let loaded = |m: &Metrics| m.sum("darvazeh_jwks_refresh_total", &["outcome=\"ok\""]) > 0.0;
+        gateway.metrics_when("keys are there", loaded).await;
+        gateway
     }
 
     pub fn browser(&self) -> Browser {
