@@ -8,6 +8,7 @@ mod support;
 
 mod attacks;
 mod browser;
+mod config;
 mod first_login;
 mod fleet;
 mod forms;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tempfile::TempDir;
+
 use crate::browser::Browser;
 use crate::provider::Provider;
 use crate::support::agency::Agency;
@@ -73,17 +75,7 @@ impl World {
 
     /// One gateway, with everything that the config names beside it.
     pub async fn gateway(yaml: &str) -> Gateway {
-        let dir = directory(yaml);
-        let portals = certs::ca().sign(&[TEHRAN, TAMIN, "portal.evil.example"]);
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        write("portals.pem", &portals.cert);
-        write("portals.key", &portals.key);
-        write("secret", "s3cret:+\n");
-        write("session.key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
-        write("client.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
-        let ours = certs::ca().sign(&["gateway.example"]);
-        write("client-cert.pem", &ours.cert);
-        write("client-cert.key", &ours.key);
+        let dir = beside(yaml);
         let gateway = Gateway::try_start_in(Arc::new(dir)).await;
         let gateway = gateway.unwrap_or_else(|f| panic!("the gateway did not start: {}", f.stderr));
         // Discovery and keys come in the background.
@@ -115,4 +107,20 @@ pub fn assertion(agency: &Agency) -> serde_json::Value {
     let token = last.head.get("x-gateway-assertion").expect("an assertion").to_owned();
     let payload = token.split('.').nth(1).expect("three parts");
     serde_json::from_slice(&crate::support::sso::unb64(payload)).expect("JSON")
+}
+
+/// A directory with this config and everything that it names.
+pub fn beside(yaml: &str) -> TempDir {
+    let dir = directory(yaml);
+    let portals = certs::ca().sign(&[TEHRAN, TAMIN, "portal.evil.example"]);
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("portals.pem", &portals.cert);
+    write("portals.key", &portals.key);
+    write("secret", "s3cret:+\n");
+    write("session.key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    write("client.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let ours = certs::ca().sign(&["gateway.example"]);
+    write("client-cert.pem", &ours.cert);
+    write("client-cert.key", &ours.key);
+    dir
 }
