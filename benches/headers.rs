@@ -11,7 +11,7 @@ use darvazeh::balance::AgencyLive;
 use darvazeh::body::Body;
 use darvazeh::clock::Clock;
 use darvazeh::config::defaults;
-use darvazeh::config::model::{AssertionSettings, IdentityKind};
+use darvazeh::config::model::{AssertionSettings, IdentityKind, Via};
 use darvazeh::forward::headers::to_agency;
 use darvazeh::intake::Arrived;
 use darvazeh::message::{Inbound, Interim, Target, Upgrade};
@@ -74,6 +74,7 @@ fn headers(c: &mut Criterion) {
         max_age: None,
         acr_values: String::new(),
         scope: String::new(),
+        via: Via::Token,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let cache = TokenCache::new(16, Arc::default());

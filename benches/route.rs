@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use darvazeh::config::model::{HostPattern, PathPattern, Position, Require, Rewrite, Route, Segment, Timeouts};
+use darvazeh::config::model::{HostPattern, PathPattern, Position, Require, Rewrite, Route, Segment, Timeouts, Via};
 use darvazeh::route::{Found, Table};
 use darvazeh::words::{AgencyId, Level};
 use http::Method;
@@ -23,7 +23,8 @@ fn routes(count: usize) -> Vec<Route> {
             Segment::Literal(format!("service{}", i % 100)),
         ]),
         methods: if i.is_multiple_of(3) { vec![Method::GET, Method::POST].into() } else { [].into() },
-        require: Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None }.into(),
+        require: Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None, via: Via::Token }
+            .into(),
         rewrite: Rewrite::default().into(),
         body_limit: None,
         rate: None,

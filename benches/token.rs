@@ -89,6 +89,7 @@ fn issuer(file: std::path::PathBuf) -> model::Issuer {
         levels: [1, 2, 3].map(level).to_vec(),
         refresh: defaults::KEYS_REFRESH,
         keep_keys: defaults::KEEP_KEYS,
+        client: None,
     }
 }
 
@@ -100,6 +101,7 @@ fn requirement(issuer: Arc<Issuer>) -> Requirement {
         max_age: Some(Duration::from_secs(3600)),
         acr_values: String::new(),
         scope: String::new(),
+        via: model::Via::Token,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Outbound HTTPS of the control plane, bounded in time and size: discovery, JWKS, later the token endpoint and probes.
+//! Outbound HTTPS of the control plane, bounded in time and size: discovery, JWKS, and an SSO's token endpoint.
 //!
 //! One connection per fetch: fetches are minutes apart, and a kept connection would only be another thing to go stale.
 //! Certificates are always verified; clear text goes to loopback alone. Never called on the data path.
@@ -11,14 +11,18 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::uri::Scheme;
-use http::{HeaderMap, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::config::model::ClientTls;
+use crate::tls::certs::Identity;
+use crate::tls::client::client_config;
 
 /// Says who asks, for the log of the SSO.
 const USER_AGENT: &str = concat!("darvazeh/", env!("CARGO_PKG_VERSION"));
@@ -30,7 +34,7 @@ pub struct Fetcher {
 }
 
 struct Inner {
-    roots: Option<Arc<RootCertStore>>,
+    tls_of: ClientTls,
     /// Made with the first `https://`: who fetches nothing need not read the system's roots.
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
@@ -38,6 +42,13 @@ struct Inner {
 #[derive(Debug)]
 pub struct Fetched {
     pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// The answer to a POST.
+#[derive(Debug)]
+pub struct Posted {
+    pub status: StatusCode,
     pub body: Bytes,
 }
 
@@ -77,16 +88,57 @@ impl fmt::Debug for Fetcher {
 impl Fetcher {
     /// `roots`: `None` means the system's.
     pub fn new(roots: Option<Arc<RootCertStore>>) -> Fetcher {
-        Fetcher { inner: Arc::new(Inner { roots, tls: OnceLock::new() }) }
+        Fetcher::with_identity(roots, None)
+    }
+
+    /// Shows `identity` to servers that ask for a certificate (RFC 8705 section 2).
+    pub fn with_identity(roots: Option<Arc<RootCertStore>>, identity: Option<Arc<Identity>>) -> Fetcher {
+        let tls_of = ClientTls { roots, client: identity, server_name: None };
+        Fetcher { inner: Arc::new(Inner { tls_of, tls: OnceLock::new() }) }
+    }
+
+    /// POST of a form, as token endpoints take it (RFC 6749 section 3.2). Whatever status it is answered with counts;
+    /// redirects are not followed. Bounds as for [`get`](Fetcher::get).
+    pub async fn post(
+        &self,
+        uri: &Uri,
+        form: String,
+        authorization: Option<&HeaderValue>,
+        limit: Duration,
+        max: usize,
+    ) -> Result<Posted, FetchError> {
+        let mut request = Request::post(target(uri))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form)))
+            .expect("parts of a valid URI make a valid request");
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let answered = tokio::time::timeout(limit, self.fetch(uri, request, max)).await;
+        let (status, Fetched { body, .. }) = answered.unwrap_or(Err(FetchError::Timeout))?;
+        Ok(Posted { status, body })
     }
 
     /// GET; only a 200 counts, redirects are not followed (JB-10). `limit` covers everything from resolution to the last
     /// byte of the body, `max` is in bytes of the body. Must be called within a tokio runtime.
     pub async fn get(&self, uri: &Uri, limit: Duration, max: usize) -> Result<Fetched, FetchError> {
-        tokio::time::timeout(limit, self.fetch(uri, max)).await.unwrap_or(Err(FetchError::Timeout))
+        let request = Request::get(target(uri))
+            .header(header::ACCEPT, "application/json, */*;q=0.1")
+            .body(Full::default())
+            .expect("parts of a valid URI make a valid request");
+        let answered = tokio::time::timeout(limit, self.fetch(uri, request, max)).await;
+        match answered.unwrap_or(Err(FetchError::Timeout))? {
+            (StatusCode::OK, fetched) => Ok(fetched),
+            (status, _) => Err(FetchError::Status(status.as_u16())),
+        }
     }
 
-    async fn fetch(&self, uri: &Uri, max: usize) -> Result<Fetched, FetchError> {
+    async fn fetch(
+        &self,
+        uri: &Uri,
+        request: Request<Full<Bytes>>,
+        max: usize,
+    ) -> Result<(StatusCode, Fetched), FetchError> {
         let host = uri.host().ok_or(FetchError::Insecure)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let secure = uri.scheme() == Some(&Scheme::HTTPS);
@@ -97,24 +149,15 @@ impl Fetcher {
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tcp = connect(host, port, !secure).await?;
         if !secure {
-            return exchange(tcp, uri, max).await;
+            return exchange(tcp, uri, request, max).await;
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|e| FetchError::Connect(e.to_string()))?;
         let tls = TlsConnector::from(self.tls()?).connect(name, tcp).await;
-        exchange(tls.map_err(|e| FetchError::Connect(e.to_string()))?, uri, max).await
+        exchange(tls.map_err(|e| FetchError::Connect(e.to_string()))?, uri, request, max).await
     }
 
     fn tls(&self) -> Result<Arc<ClientConfig>, FetchError> {
-        let made = self.inner.tls.get_or_init(|| {
-            let roots = self.inner.roots.clone().unwrap_or_else(crate::tls::client::system_roots);
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let config = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .map_err(|e| e.to_string())?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            Ok(Arc::new(config))
-        });
+        let made = self.inner.tls.get_or_init(|| client_config(&self.inner.tls_of, &[]).map_err(|e| e.to_string()));
         made.clone().map_err(FetchError::Connect)
     }
 }
@@ -137,18 +180,24 @@ async fn connect(host: &str, port: u16, loopback_only: bool) -> Result<TcpStream
     Err(last)
 }
 
-async fn exchange<S>(stream: S, uri: &Uri, max: usize) -> Result<Fetched, FetchError>
+async fn exchange<S>(
+    stream: S,
+    uri: &Uri,
+    mut request: Request<Full<Bytes>>,
+    max: usize,
+) -> Result<(StatusCode, Fetched), FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let broken = |e: hyper::Error| FetchError::Broken(e.to_string());
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(broken)?;
+        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(broken)?;
+    let host = uri.authority().map_or("", |a| a.as_str().rsplit('@').next().unwrap_or_default());
+    let host = HeaderValue::try_from(host).map_err(|_| FetchError::Insecure)?;
+    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     let answer = async move {
-        let response = sender.send_request(request(uri)).await.map_err(broken)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status().as_u16()));
-        }
+        let response = sender.send_request(request).await.map_err(broken)?;
         let (head, mut body) = response.into_parts();
         let mut kept = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -158,7 +207,7 @@ where
             }
             kept.extend_from_slice(&data);
         }
-        Ok(Fetched { headers: head.headers, body: kept.freeze() })
+        Ok((head.status, Fetched { headers: head.headers, body: kept.freeze() }))
     };
     drive(connection, answer).await
 }
@@ -177,15 +226,8 @@ async fn drive<T>(
     }
 }
 
-fn request(uri: &Uri) -> Request<Empty<Bytes>> {
-    let target = uri.path_and_query().map_or("/", |p| p.as_str());
-    let host = uri.authority().map_or("", |a| a.as_str().rsplit('@').next().unwrap_or_default());
-    Request::get(target)
-        .header(header::HOST, host)
-        .header(header::ACCEPT, "application/json, */*;q=0.1")
-        .header(header::USER_AGENT, USER_AGENT)
-        .body(Empty::new())
-        .expect("parts of a valid URI make a valid request")
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |p| p.as_str())
 }
 
 #[cfg(test)]

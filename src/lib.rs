@@ -8,8 +8,8 @@
 //! 5  listen  admin                sockets in, bytes out
 //! 4  pipeline                     the life of one request
 //! 3  live                         the configuration in force
-//! 2  route auth session limit balance forward answer
-//! 1  config intake observe tls fetch http1 http2
+//! 2  route auth session login limit balance forward answer
+//! 1  config intake observe tls fetch store http1 http2
 //! 0  words message body closing chance secret private_file clock
 //! ```
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ pub mod http1;
 pub mod http2;
 pub mod intake;
 pub mod observe;
+pub mod store;
 pub mod tls;
 
 pub mod answer;
@@ -36,6 +37,7 @@ pub mod auth;
 pub mod balance;
 pub mod forward;
 pub mod limit;
+pub mod login;
 pub mod route;
 pub mod session;
 

@@ -82,7 +82,7 @@ pub struct Tunnel {
 /// Counts what a tunnel carried, and knows when it must end.
 pub trait TunnelGuard {
     /// True once the tunnel may not go on; wakes the task of `cx` when that changes.
-    fn poll_end(&mut self, cx: &Context<'_>) -> bool;
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> bool;
     /// Bytes from the caller, bytes to the caller.
     fn carried(&mut self, up: u64, down: u64);
 }

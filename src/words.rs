@@ -71,6 +71,22 @@ codes! {
     ScopeMissing = "scope_missing", 403;
     /// A proxy asks for a verdict that is not its to ask for.
     VerifyForbidden = "verify_forbidden", 403;
+    /// A session route, and nobody is logged in.
+    LoginRequired = "login_required", 401;
+    /// An unsafe request of another site's page, on a route that takes sessions (BF-3).
+    CrossSite = "cross_site", 403;
+    /// The SSO, or the caller there, said no to a login.
+    LoginDeclined = "login_declined", 403;
+    /// The SSO gave a level too low again and again (AS-11; OpenID Connect Core Unmet Authentication Requirements 1.0).
+    UnmetAuthenticationRequirements = "unmet_authentication_requirements", 403;
+    /// No such login attempt in this browser: too old, used before, or somebody else's.
+    LoginExpired = "login_expired", 400;
+    /// What the SSO answered does not hold.
+    LoginInvalid = "login_invalid", 502;
+    /// The SSO cannot be asked.
+    SsoUnavailable = "sso_unavailable", 503;
+    /// The store of sessions cannot be asked.
+    SessionStoreAway = "session_store_unavailable", 503;
     RouteUnknown = "route_unknown", 404;
     MethodNotAllowed = "method_not_allowed", 405;
     PathAmbiguous = "path_ambiguous", 400;

@@ -48,6 +48,12 @@ fn issuer(issuer: &Issuer) -> Value {
         "max_level": issuer.max_level.number(),
         "level_claim": issuer.level_claim,
         "levels": levels,
+        "client": issuer.client.as_ref().map(|client| json!({
+            "id": client.id,
+            "auth": client.auth.as_str(),
+            "scopes": client.scopes,
+            "claims": client.claims,
+        })),
     })
 }
 
@@ -83,6 +89,7 @@ pub fn route(route: &Route, config: &Config) -> Value {
         kind: path(segments),
         "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
         "level": route.require.level.number(),
+        "via": route.require.via.as_str(),
         "scopes": route.require.scopes,
         "max_age": route.require.max_age.map(|age| age.as_secs()),
         "file": &*route.at.file,

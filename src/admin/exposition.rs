@@ -3,6 +3,8 @@
 //! How to add one: count it in a worker's `Tally` (or in an atomic of the control plane), sum it here, and describe it in
 //! `docs/operations.md`. Label values come from closed sets only: names of the configuration, codes, methods, statuses.
 
+mod login;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,6 +54,9 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     families.extend(upstreams(&snapshot, &sums));
     families.extend(bulkheads(&snapshot, &sums));
     families.extend(configuration(control, &snapshot));
+    if snapshot.login.is_on() {
+        families.extend(login::families(snapshot.login.stats()));
+    }
     families.retain(|family| !family.get_metric().is_empty());
     let mut text = Vec::new();
     let encoder = TextEncoder::new();
@@ -149,7 +154,11 @@ fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
         single("connections_refused_total", "Connections over the limit of their address.", sums.accept_refused),
         single("handshakes_failed_total", "TLS handshakes that failed or took too long.", sums.handshake_failed),
         single("tunnels_total", "Exchanges upgraded to WebSocket.", sums.tunnels),
-        single("streams_ended_total", "Streams ended because their route was gone or asked more.", sums.streams_ended),
+        single(
+            "streams_ended_total",
+            "Streams ended by a reload, or with the session or token that opened them.",
+            sums.streams_ended,
+        ),
         single(
             "access_log_dropped_total",
             "Access-log lines lost because the log could not keep up.",
@@ -207,8 +216,14 @@ fn sessions(sessions: &Sessions) -> Vec<MetricFamily> {
         revoked.mut_metric().push(gauge(&[], count as f64));
         lost.mut_metric().push(counter(&[], forgotten));
     }
+    let mut up = family("sessions_store_up", MetricType::GAUGE, "1 while the store that nodes share is there.");
+    let mut failures = family("sessions_store_errors_total", MetricType::COUNTER, "Times that it did not answer.");
+    if let Some((is_up, count)) = sessions.store_health() {
+        up.mut_metric().push(gauge(&[], f64::from(u8::from(is_up))));
+        failures.mut_metric().push(counter(&[], count));
+    }
     let created = single("sessions_created_total", "Sessions that began.", stats.sessions_created());
-    vec![open, created, ended, revoked, lost]
+    vec![open, created, ended, revoked, lost, up, failures]
 }
 
 fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {

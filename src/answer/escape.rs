@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// For between the quotes of a JSON string (RFC 8259 §7).
-pub(super) fn json(text: &str) -> Cow<'_, str> {
+pub fn json(text: &str) -> Cow<'_, str> {
     replaced(
         text,
         |c| matches!(c, '"' | '\\' | '\0'..='\x1f'),
@@ -25,7 +25,7 @@ pub(super) fn json(text: &str) -> Cow<'_, str> {
 
 /// For element content and quoted attribute values of HTML and XML alike. Characters that XML 1.0 (§2.2) cannot hold
 /// become U+FFFD.
-pub(super) fn markup(text: &str) -> Cow<'_, str> {
+pub fn markup(text: &str) -> Cow<'_, str> {
     let special = |c| matches!(c, '&' | '<' | '>' | '"' | '\'' | '\u{fffe}' | '\u{ffff}' | '\0'..='\x1f' | '\x7f');
     replaced(text, special, |c, out| match c {
         '&' => out.push_str("&amp;"),
@@ -39,7 +39,7 @@ pub(super) fn markup(text: &str) -> Cow<'_, str> {
 }
 
 /// Percent-encoding of every byte that `keep` does not spare.
-pub(super) fn percent(text: &str, keep: impl Fn(u8) -> bool) -> String {
+pub fn percent(text: &str, keep: impl Fn(u8) -> bool) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -4,11 +4,12 @@
 //! the caller sent reaches its output. Called by `pipeline::respond`; the developer's view of it is `docs/answers.md`.
 
 pub mod cors;
-mod escape;
+pub mod escape;
 mod grpc;
 mod negotiate;
 mod page;
 mod problem;
+pub mod sheet;
 mod soap;
 mod texts;
 
@@ -39,6 +40,33 @@ pub struct Notice<'a> {
     pub detail: Option<&'a str>,
     pub request_id: RequestId,
     pub contact: &'a Contact,
+    /// What the caller can do next, where that is more than to read.
+    pub link: Option<Link<'a>>,
+}
+
+/// A way on.
+#[derive(Clone, Copy)]
+pub struct Link<'a> {
+    pub kind: LinkKind,
+    /// On this host.
+    pub url: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    SignIn,
+    StepUp,
+    TryAgain,
+}
+
+impl LinkKind {
+    /// Its member in a problem (SU-6).
+    const fn member(self) -> &'static str {
+        match self {
+            LinkKind::SignIn | LinkKind::TryAgain => "login_url",
+            LinkKind::StepUp => "step_up_url",
+        }
+    }
 }
 
 /// How it is to be said.
@@ -84,6 +112,7 @@ struct Said<'a> {
     id: &'a str,
     language: Language,
     contact: &'a Contact,
+    link: Option<Link<'a>>,
 }
 
 /// The answer with status, body, `Content-Type`, `X-Gateway-Error`, `X-Request-Id`, `Cache-Control: no-store` and the
@@ -103,6 +132,7 @@ pub fn render(notice: &Notice<'_>, manner: Manner) -> Response<Body> {
         id: notice.request_id.as_str(),
         language,
         contact: notice.contact,
+        link: notice.link,
     };
     let mut headers = common_headers(&said);
     let (status, text) = match manner.dress {

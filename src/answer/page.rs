@@ -10,12 +10,12 @@ use aws_lc_rs::digest;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::HeaderValue;
 
-use super::{Language, Said, escape, texts};
+use super::{Language, Link, LinkKind, Said, escape, texts};
 use crate::config::model::Contact;
 
 const PERSIAN: &str = include_str!("templates/page.fa.html");
 const ENGLISH: &str = include_str!("templates/page.en.html");
-const STYLE: &str = include_str!("templates/page.css");
+pub(super) const STYLE: &str = include_str!("templates/page.css");
 
 /// SEC: nothing may load, run, frame or be submitted; only our own style sheet, known by its hash, applies.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
@@ -39,6 +39,7 @@ pub(super) fn body(said: &Said<'_>) -> String {
     let organisation = organisation(said.contact, said.language);
     let contact = channels(said.contact, said.language, said.id);
     let detail = escape::markup(said.detail);
+    let action = said.link.map_or_else(String::new, |link| action(link, said.language));
     let value = |slot: &str| match slot {
         "style" => STYLE,
         "title" => said.texts.title,
@@ -48,6 +49,7 @@ pub(super) fn body(said: &Said<'_>) -> String {
         "code" => said.code.as_str(),
         "status" => said.status.as_str(),
         "detail" => &detail,
+        "action" => &action,
         "organisation" => &organisation,
         "contact" => &contact,
         "other_title" => other.title,
@@ -67,7 +69,19 @@ pub(super) fn body(said: &Said<'_>) -> String {
     page
 }
 
-fn organisation(contact: &Contact, language: Language) -> String {
+fn action(link: Link<'_>, language: Language) -> String {
+    let label = match (link.kind, language) {
+        (LinkKind::SignIn, Language::Fa) => "ورود",
+        (LinkKind::SignIn, Language::En) => "Sign in",
+        (LinkKind::StepUp, Language::Fa) => "ورود با روش قوی‌تر",
+        (LinkKind::StepUp, Language::En) => "Sign in with a stronger method",
+        (LinkKind::TryAgain, Language::Fa) => "تلاش دوباره",
+        (LinkKind::TryAgain, Language::En) => "Try again",
+    };
+    format!("<p><a class=\"action\" href=\"{}\">{label}</a></p>\n", escape::markup(link.url))
+}
+
+pub(super) fn organisation(contact: &Contact, language: Language) -> String {
     let Some(name) = &contact.name else { return String::new() };
     let name = match language {
         Language::Fa => &name.fa,

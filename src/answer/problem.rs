@@ -1,7 +1,7 @@
 //! `application/problem+json` (RFC 9457): the answer of most refusals, and so the cheapest thing the gateway does. The
 //! whole body is one allocation; nothing is formatted. Called by `answer::render` alone.
 
-use super::{Said, escape};
+use super::{Link, Said, escape};
 
 pub(super) const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -18,6 +18,12 @@ pub(super) fn body(said: &Said<'_>) -> String {
         Some(text) => (r#"","instance":"urn:uuid:"#, std::str::from_utf8(text).expect("hex digits and hyphens")),
         None => ("", ""),
     };
+    let link = said.link.map(|link| escape::json(link.url));
+    let (link_name, link) = match (&said.link, &link) {
+        (Some(Link { kind, .. }), Some(url)) => (kind.member(), &**url),
+        _ => ("", ""),
+    };
+    let [before_link, behind_link] = if link.is_empty() { ["", ""] } else { ["\",\"", "\":\""] };
     [
         r#"{"type":""#,
         TYPE,
@@ -34,6 +40,10 @@ pub(super) fn body(said: &Said<'_>) -> String {
         said.id,
         instance,
         uuid,
+        before_link,
+        link_name,
+        behind_link,
+        link,
         "\"}",
     ]
     .concat()

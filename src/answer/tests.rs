@@ -23,7 +23,7 @@ fn contact() -> Contact {
 
 fn answer(code: Code, detail: Option<&str>, dress: Dress, language: Language) -> Response<Body> {
     let request_id = RequestId::from_bits(0x0123456789abcdef0123456789abcdef);
-    let notice = Notice { code, detail, request_id, contact: &contact() };
+    let notice = Notice { code, detail, request_id, contact: &contact(), link: None };
     render(&notice, Manner { dress, language, head_only: false })
 }
 
@@ -84,7 +84,7 @@ fn a_problem_is_json_with_the_members_of_the_contract() {
 #[test]
 fn an_id_from_a_proxy_that_is_no_uuid_gets_no_instance() {
     let request_id = RequestId::from_trusted(b"edge-7.42").unwrap();
-    let notice = Notice { code: Code::Overloaded, detail: None, request_id, contact: &Contact::default() };
+    let notice = Notice { code: Code::Overloaded, detail: None, request_id, contact: &Contact::default(), link: None };
     let response = render(&notice, Manner { dress: Dress::Problem, language: Language::En, head_only: false });
     let problem: serde_json::Value = serde_json::from_str(text(&response)).unwrap();
     assert_eq!(problem["request_id"], "edge-7.42");
@@ -175,7 +175,7 @@ fn the_channels_are_links_and_cannot_break_out() {
         url: Some("javascript:alert(1)".into()),
     };
     let request_id = RequestId::from_bits(1);
-    let notice = Notice { code: Code::InternalError, detail: None, request_id, contact: &hostile };
+    let notice = Notice { code: Code::InternalError, detail: None, request_id, contact: &hostile, link: None };
     let page = render(&notice, Manner { dress: Dress::Page, language: Language::En, head_only: false });
     let page = text(&page);
     for hole in ["<b>", "<i>", "href=\"javascript", "?bcc"] {
@@ -264,7 +264,7 @@ fn head_is_told_the_length_that_get_would_have() {
     for (code, dress, language) in everything() {
         let get = answer(code, None, dress, language);
         let request_id = RequestId::from_bits(0x0123456789abcdef0123456789abcdef);
-        let notice = Notice { code, detail: None, request_id, contact: &contact() };
+        let notice = Notice { code, detail: None, request_id, contact: &contact(), link: None };
         let head = render(&notice, Manner { dress, language, head_only: true });
         assert!(matches!(head.body(), Body::Empty));
         assert_eq!(header(&head, CONTENT_LENGTH), text(&get).len().to_string());

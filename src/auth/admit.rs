@@ -12,7 +12,7 @@ use super::keys::{Issuer, Missing};
 use super::permit::{PairwiseMemo, Permit, Verified, rate_key};
 use super::token::{self, Claims, Invalid};
 use crate::clock::{Clock, UnixTime};
-use crate::config::model::Require;
+use crate::config::model::{Require, Via};
 use crate::words::{Code, Level};
 
 /// What a route asks, made ready at load: the texts of challenges are formatted once.
@@ -27,6 +27,7 @@ pub struct Requirement {
     pub acr_values: String,
     /// Space-separated: all that the route requires.
     pub scope: String,
+    pub via: Via,
 }
 
 impl Requirement {
@@ -39,6 +40,7 @@ impl Requirement {
             scope: require.scopes.join(" "),
             scopes: require.scopes.clone(),
             max_age: require.max_age,
+            via: require.via,
             issuer,
         }
     }
@@ -159,6 +161,7 @@ fn verified(claims: &Claims, issuer: &Issuer) -> Result<Verified, Invalid> {
         auth_time: claims.auth_time(),
         exp: claims.exp()?,
         scopes: claims.scopes(),
+        released: None,
         pairwise: PairwiseMemo::default(),
     })
 }

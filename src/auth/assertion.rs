@@ -63,6 +63,9 @@ struct Assertion<'a> {
     jti: &'a str,
     iat: UnixTime,
     exp: UnixTime,
+    /// Released by configuration, as the SSO said them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Signer {
@@ -113,6 +116,7 @@ impl Signer {
             jti: &URL_SAFE_NO_PAD.encode(random),
             iat: now,
             exp: now.saturating_add(self.lifetime),
+            claims: token.and_then(|t| t.released_claims()),
         };
         let claims = serde_json::to_vec(&claims).expect("strings and numbers are JSON");
         let mut text = self.header.clone();

@@ -142,6 +142,11 @@ impl Issuer {
         (issuer, refresher)
     }
 
+    /// Its `iss`, shared by everything that was verified.
+    pub fn iss(&self) -> &Arc<str> {
+        &self.iss
+    }
+
     /// True once usable keys were ever obtained (`/readyz`).
     pub fn has_keys(&self) -> bool {
         self.ever_had_keys.load(Ordering::Relaxed)

@@ -7,6 +7,7 @@
 //!   ├───── keys         kid -> key: demand, refresh, kept   (jwk: JWK Set -> keys)
 //!   └───── assurance    claims -> level; level, age and scopes against the route
 //! walk                  the same checks one by one, for `explain`       suppose     a caller who is only supposed
+//! session             what a session says of its caller, judged the same      statement   what an SSO signs for its client
 //! permit                the proof that is handed on            assertion   what agencies are told
 //! ```
 
@@ -22,6 +23,8 @@ mod kept;
 pub mod keys;
 pub mod permit;
 mod refresh;
+pub mod session;
+pub mod statement;
 pub mod suppose;
 pub mod token;
 pub mod walk;
@@ -30,6 +33,7 @@ pub use admit::{Denied, Requirement, admit};
 pub use cache::TokenCache;
 pub use keys::Issuer;
 pub use permit::{Permit, Verified};
+pub use session::admit_session;
 
 #[cfg(test)]
 mod testing;

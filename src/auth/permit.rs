@@ -1,10 +1,13 @@
-//! The proof that a caller was admitted. Forwarding takes one; only `auth::admit` makes one.
+//! The proof that a caller was admitted. Forwarding takes one; only `auth` makes one: `admit` for tokens, `session` for sessions.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use serde_json::{Map, Value};
+
 use crate::clock::UnixTime;
+use crate::secret::Secret;
 use crate::words::Level;
 
 /// What was proved about a token: computed once, kept in the cache, shared by every request that brings it.
@@ -25,7 +28,32 @@ pub struct Verified {
     pub subject_key: u64,
     /// What a rate by client counts under: `iss` with `azp`, else `client_id`.
     pub client_key: Option<u64>,
+    /// What a session adds; `None` for tokens.
+    pub(super) released: Option<Box<Released>>,
     pub(super) pairwise: PairwiseMemo,
+}
+
+/// What a session lets an agency know besides the assertion of level and subject.
+pub(super) struct Released {
+    pub claims: Option<Map<String, Value>>,
+    pub access_token: Option<Secret<String>>,
+}
+
+impl Verified {
+    /// Claims that agencies may be told, by configuration.
+    pub fn released_claims(&self) -> Option<&Map<String, Value>> {
+        self.released.as_ref()?.claims.as_ref()
+    }
+
+    /// The SSO's access token of a session, for agencies with `identity: token`.
+    pub fn access_token(&self) -> Option<&Secret<String>> {
+        self.released.as_ref()?.access_token.as_ref()
+    }
+
+    /// Whether a session stands for the caller, and no token that they brought.
+    pub fn is_session(&self) -> bool {
+        self.released.is_some()
+    }
 }
 
 /// Shows nothing that a token said.
@@ -77,7 +105,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// For `auth::admit` alone.
+    /// For `auth` alone.
     pub(super) fn of(token: Option<Arc<Verified>>) -> Permit {
         Permit { token }
     }

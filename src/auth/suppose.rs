@@ -49,6 +49,7 @@ fn verified(caller: &SupposedCaller, requirement: &Requirement, now: UnixTime) -
         scopes: caller.scopes.clone(),
         subject_key: 0,
         client_key: None,
+        released: None,
         pairwise: PairwiseMemo::default(),
     }
 }
@@ -57,11 +58,20 @@ fn verified(caller: &SupposedCaller, requirement: &Requirement, now: UnixTime) -
 mod tests {
     use super::*;
     use crate::auth::testing::NOW;
+    use crate::config::model::Via;
 
     fn asks(level: Level) -> Requirement {
         let scopes = vec!["a.read".to_owned()];
         let max_age = Some(Duration::from_secs(60));
-        Requirement { level, issuer: None, scopes, max_age, acr_values: String::new(), scope: String::new() }
+        Requirement {
+            level,
+            issuer: None,
+            scopes,
+            max_age,
+            acr_values: String::new(),
+            scope: String::new(),
+            via: Via::Token,
+        }
     }
 
     fn ask(level: Level, scopes: &[&str], age: u64) -> Result<(), Denied> {

@@ -52,6 +52,7 @@ pub fn model(jwks: JwksSource) -> model::Issuer {
         levels: levels.to_vec(),
         refresh: defaults::KEYS_REFRESH,
         keep_keys: defaults::KEEP_KEYS,
+        client: None,
     }
 }
 
@@ -81,6 +82,7 @@ pub fn requirement(issuer: &Arc<Issuer>, level: Level) -> Requirement {
         max_age: None,
         acr_values: issuer.model.values_reaching(level).join(" "),
         scope: String::new(),
+        via: model::Via::Token,
     }
 }
 
@@ -149,6 +151,7 @@ pub fn verified(subject: &str) -> Verified {
         scopes: vec!["insurance.read".into()],
         subject_key: rate_key(ISS, subject),
         client_key: Some(rate_key(ISS, "portal")),
+        released: None,
         pairwise: PairwiseMemo::default(),
     }
 }

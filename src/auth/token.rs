@@ -38,11 +38,35 @@ pub(super) struct Claims(Map<String, Value>);
 
 /// Takes a token apart. Refuses by shape, base64, JSON and header (AT-1, AT-5, AT-7, JB-2, JB-3, JB-4, JB-7).
 pub(super) fn read<'a>(token: &'a str, issuer: &model::Issuer) -> Result<Unproved<'a>, Invalid> {
+    read_with(token, issuer, |header| judge_type(header, issuer))
+}
+
+/// The same for what is no access token: its `typ` must be one of `types`, or missing.
+pub(super) fn read_of_types<'a>(
+    token: &'a str,
+    issuer: &model::Issuer,
+    types: &[&str],
+) -> Result<Unproved<'a>, Invalid> {
+    read_with(token, issuer, |header| {
+        let fits = match header.get("typ") {
+            None => true,
+            Some(Value::String(typ)) => types.contains(&&*media_subtype(typ)),
+            Some(_) => false,
+        };
+        if fits { Ok(()) } else { Err(Invalid("the token is of another type")) }
+    })
+}
+
+fn read_with<'a>(
+    token: &'a str,
+    issuer: &model::Issuer,
+    judge_type: impl FnOnce(&Map<String, Value>) -> Result<(), Invalid>,
+) -> Result<Unproved<'a>, Invalid> {
     let parts = Parts::of(token)?;
     let header = object(parts.header)?;
     judge_extensions(&header)?;
     let algorithm = algorithm(&header, issuer)?;
-    judge_type(&header, issuer)?;
+    judge_type(&header)?;
     let kid = key_id(&header)?;
     Ok(Unproved { algorithm, kid, signed: parts.signed, signature: decode(parts.signature)?, claims: parts.claims()? })
 }
@@ -187,11 +211,15 @@ impl Claims {
     }
 
     fn is_for(&self, audiences: &[String]) -> Result<bool, Invalid> {
-        let ours = |aud: &str| audiences.iter().any(|a| a == aud);
+        Ok(self.audiences()?.iter().any(|aud| audiences.iter().any(|ours| ours == aud)))
+    }
+
+    /// `aud`: a string, or a list of strings.
+    pub(super) fn audiences(&self) -> Result<Vec<&str>, Invalid> {
         match self.0.get("aud") {
-            Some(Value::String(aud)) => Ok(ours(aud)),
+            Some(Value::String(aud)) => Ok(vec![aud]),
             Some(Value::Array(list)) if list.iter().all(Value::is_string) => {
-                Ok(list.iter().filter_map(Value::as_str).any(ours))
+                Ok(list.iter().filter_map(Value::as_str).collect())
             }
             _ => Err(Invalid("the token's audience is missing or not a string or list of strings")),
         }
@@ -232,8 +260,12 @@ impl Claims {
         self.0.get(name).and_then(Value::as_str)
     }
 
+    pub(super) fn member(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
     /// A `NumericDate` (RFC 7519 §2): fractions are allowed and dropped. `None`: the member is absent.
-    fn date(&self, name: &str) -> Result<Option<UnixTime>, Invalid> {
+    pub(super) fn date(&self, name: &str) -> Result<Option<UnixTime>, Invalid> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let whole =
             value.as_i64().or_else(|| value.as_f64().filter(|f| f.abs() < MAX_DATE as f64).map(|f| f.floor() as i64));

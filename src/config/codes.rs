@@ -54,6 +54,8 @@ codes! {
     BAD_JWKS = "E0305";
     TWO_KEY_SOURCES = "E0306";
     BAD_CLAIM_VALUE = "E0307";
+    CLIENT_PROOF = "E0308";
+    CLIENT_ENDPOINTS = "E0309";
     // Agencies.
     BAD_ENDPOINT = "E0401";
     PROVINCE = "E0402";
@@ -77,6 +79,9 @@ codes! {
     BAD_ORIGIN = "E0514";
     BAD_HEADER_NAME = "E0515";
     BAD_SCOPE = "E0516";
+    NO_CLIENT = "E0517";
+    SESSION_WITHOUT_HOST = "E0518";
+    SESSION_IN_THE_CLEAR = "E0519";
     // Good on paper, but it cannot be put in force.
     CANNOT_START = "E0601";
     // Sessions.

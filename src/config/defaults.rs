@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{AgencyLimits, Algorithm, ListenerLimits, Outlier, Retry, SessionLimit, Timeouts};
+use super::model::{AgencyLimits, Algorithm, ListenerLimits, Outlier, Par, Retry, SessionLimit, Timeouts};
 
 /// Room for a few 8 KiB tokens and cookies; NGINX allows 32 KiB in all too.
 pub const HEADERS: usize = 32 * 1024;
@@ -27,6 +27,8 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 pub const ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
 /// A missing `typ` counts as `JWT`.
 pub const TOKEN_TYPES: [&str; 2] = ["at+jwt", "jwt"];
+/// A request that is pushed cannot be changed in the browser; an SSO that offers it wants it.
+pub const CLIENT_PAR: Par = Par::Auto;
 pub const LEVEL_CLAIM: &str = "acr";
 pub const KEYS_REFRESH: Duration = Duration::from_secs(5 * 60);
 /// An SSO may be away for a working day; keys older than this could have been withdrawn unseen.
@@ -79,6 +81,9 @@ pub const SLOW_LEAST: Duration = Duration::from_millis(100);
 
 /// Mirrokni, Thorup and Zadimoghaddam, "Consistent hashing with bounded loads": with 1.25, hardly anybody moves.
 pub const HASH_MAX_LOAD: u32 = 125;
+
+/// A Redis in the same place answers within one; beyond this, counting alone does a caller less harm than waiting.
+pub const SHARED_RATES_TIMEOUT: Duration = Duration::from_millis(50);
 
 pub const ASSERTION_ISSUER: &str = "darvazeh";
 /// The contract's bound: an assertion is for one request, not for keeping.

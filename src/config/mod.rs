@@ -18,7 +18,7 @@ mod nearest;
 mod raw;
 mod read;
 mod report;
-mod secret_ref;
+pub mod secret_ref;
 mod source;
 pub mod units;
 pub mod written;

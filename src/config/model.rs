@@ -47,6 +47,8 @@ pub struct Config {
     /// `iss` of the assertions; what agencies must expect.
     pub assertion: AssertionSettings,
     pub sessions: Sessions,
+    /// `None`: each node counts by itself.
+    pub shared_rates: Option<SharedRates>,
     pub issuers: Vec<Issuer>,
     pub agencies: Vec<Agency>,
     pub routes: Vec<Route>,
@@ -102,7 +104,7 @@ pub struct AssertionSettings {
 }
 
 /// How callers who logged in through the gateway are remembered (STANDARDS AS-8, BF-2, BF-4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sessions {
     pub store: SessionStore,
     /// The first seals, all open. Empty: one is made at first start and kept in `state_dir`.
@@ -134,12 +136,14 @@ impl SessionKey {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SessionStore {
     /// In this process; at most so many, the longest idle goes.
     Memory { max: u32 },
     /// Sealed, in the browser's cookies.
     Cookie,
+    /// Sealed, in a Redis that all nodes share.
+    Redis(RedisServer),
 }
 
 /// How long one level of a session stands.
@@ -221,6 +225,98 @@ pub struct Issuer {
     pub refresh: Duration,
     /// How long the last good keys are used while none can be fetched.
     pub keep_keys: Duration,
+    /// The gateway as its client; `None`: it only believes tokens that others bring.
+    pub client: Option<Arc<Client>>,
+}
+
+/// The gateway as a client of an SSO: an OpenID relying party.
+#[derive(Debug, PartialEq)]
+pub struct Client {
+    pub id: String,
+    pub auth: ClientProof,
+    /// `openid` first.
+    pub scopes: Vec<String>,
+    pub par: Par,
+    /// The claim that pages call the citizen by.
+    pub display_claim: Option<String>,
+    /// Claims of the ID token that agencies are told.
+    pub claims: Vec<String>,
+    pub provider: Provider,
+}
+
+/// How the gateway proves to the token endpoint who it is (OpenID Connect Core 1.0 section 9; RFC 8705).
+#[derive(Debug)]
+pub enum ClientProof {
+    /// A public client: PKCE alone.
+    None,
+    Basic(SecretSource),
+    Post(SecretSource),
+    PrivateKeyJwt {
+        /// PKCS#8 PEM of a P-256 or RSA key.
+        key: SecretSource,
+        key_id: Option<String>,
+    },
+    /// The certificate is shown in the handshake.
+    Tls(Arc<Identity>),
+}
+
+impl ClientProof {
+    /// As `auth` has it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            ClientProof::None => "none",
+            ClientProof::Basic(_) => "client_secret_basic",
+            ClientProof::Post(_) => "client_secret_post",
+            ClientProof::PrivateKeyJwt { .. } => "private_key_jwt",
+            ClientProof::Tls(_) => "tls",
+        }
+    }
+}
+
+impl PartialEq for ClientProof {
+    fn eq(&self, other: &ClientProof) -> bool {
+        match (self, other) {
+            (ClientProof::None, ClientProof::None) => true,
+            (ClientProof::Basic(one), ClientProof::Basic(two)) | (ClientProof::Post(one), ClientProof::Post(two)) => {
+                one == two
+            }
+            (
+                ClientProof::PrivateKeyJwt { key: one, key_id: first },
+                ClientProof::PrivateKeyJwt { key: two, key_id: second },
+            ) => one == two && first == second,
+            (ClientProof::Tls(one), ClientProof::Tls(two)) => same::same_identity(one, two),
+            _ => false,
+        }
+    }
+}
+
+/// Pushed authorization requests (RFC 9126).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Par {
+    /// Where the SSO offers them.
+    Auto,
+    /// No login without.
+    Required,
+    Off,
+}
+
+/// Where an SSO's endpoints are learnt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// `<issuer>/.well-known/openid-configuration`
+    Discovery(http::Uri),
+    Written(Box<ProviderEndpoints>),
+}
+
+/// What of an SSO's metadata a login needs (OpenID Connect Discovery 1.0 section 3; RFC 8414).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderEndpoints {
+    pub authorization: http::Uri,
+    pub token: http::Uri,
+    pub end_session: Option<http::Uri>,
+    pub pushed_requests: Option<http::Uri>,
+    /// `authorization_response_iss_parameter_supported`: an answer without `iss` is refused (RFC 9207 section 2.4).
+    pub iss_in_answer: bool,
 }
 
 impl Issuer {
@@ -509,6 +605,33 @@ pub struct Require {
     pub issuer: Option<IssuerId>,
     pub scopes: Vec<String>,
     pub max_age: Option<Duration>,
+    pub via: Via,
+}
+
+/// How a caller shows who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// A Bearer token in `Authorization`.
+    #[default]
+    Token,
+    /// The session that the gateway keeps after a login at the SSO.
+    Session,
+    /// A token where one is sent, else the session.
+    Either,
+}
+
+impl Via {
+    pub const fn takes_sessions(self) -> bool {
+        matches!(self, Via::Session | Via::Either)
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Via::Token => "token",
+            Via::Session => "session",
+            Via::Either => "either",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -531,6 +654,50 @@ pub enum RateBy {
     Client,
     Address,
     Route,
+}
+
+/// How rates are counted by all nodes together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SharedRates {
+    pub server: RedisServer,
+    /// How long a request waits for the count at most; beyond, this node counts by itself.
+    pub timeout: Duration,
+}
+
+/// A Redis that the nodes share.
+#[derive(Clone, Debug)]
+pub struct RedisServer {
+    /// As written, for the log and metrics: there is no secret in it.
+    pub url: Arc<str>,
+    pub address: RedisAddress,
+    pub database: i64,
+    pub username: Option<String>,
+    pub password: Option<Secret<String>>,
+    /// `None`: the system's roots.
+    pub roots: Option<Arc<rustls::RootCertStore>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisAddress {
+    Unix(PathBuf),
+    /// `host`: without brackets.
+    Tcp {
+        host: String,
+        port: u16,
+        tls: bool,
+    },
+}
+
+impl PartialEq for RedisServer {
+    fn eq(&self, other: &RedisServer) -> bool {
+        let RedisServer { url, address, database, username, password, roots } = self;
+        *url == other.url
+            && *address == other.address
+            && *database == other.database
+            && *username == other.username
+            && *password == other.password
+            && same::same_roots(roots.as_ref(), other.roots.as_ref())
+    }
 }
 
 /// A case of `expect`: a request, who asks, and what is to happen.

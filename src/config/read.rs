@@ -127,7 +127,7 @@ impl<'a> Field<'a> {
         let found = secret_ref::is_reference(text);
         if found {
             let message = format!("`{}` is not replaced here: `${{…}}` is for secrets only", shown(text));
-            let remedy = "write the value itself; only `assertion.key` and `sessions.keys` take `${NAME}`";
+            let remedy = "write the value itself; only secrets, such as `assertion.key`, take `${NAME}`";
             self.fault(faults, codes::MISPLACED_REFERENCE, message, remedy);
         }
         found

@@ -1,12 +1,16 @@
 //! Secrets that are not written into the config: `${NAME}` is the value of an environment variable, `{ file: PATH }` or a
-//! path the content of a file. Both stand only where a secret is expected (now: `assertion.key`, `sessions.keys`).
+//! path the content of a file. Both stand only where a secret is expected (`assertion.key`, `sessions.keys`, the password of a
+//! Redis).
 //!
 //! Why not everywhere: a route that changes with the machine's environment cannot be reviewed, compared or explained. Readers
 //! in `read` refuse `${` in any other value. No message ever holds a value, only the variable's name.
 
 use std::env;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
+use super::model::SecretSource;
 use crate::secret::Secret;
 
 /// Whether the text asks for a value from elsewhere.
@@ -28,6 +32,22 @@ pub fn from_environment(name: &str) -> Result<Secret<String>, &'static str> {
         Ok(value) => Ok(Secret::new(value)),
         Err(env::VarError::NotPresent) => Err("is not set"),
         Err(env::VarError::NotUnicode(_)) => Err("is not UTF-8"),
+    }
+}
+
+/// What a secret is now. Errors: its file cannot be read any more, or is over 64 KiB.
+pub fn read(source: &SecretSource) -> Result<Secret<Vec<u8>>, String> {
+    const MAX: u64 = 64 * 1024;
+    let file = match source {
+        SecretSource::Value(value) => return Ok(Secret::new(value.expose().clone().into_bytes())),
+        SecretSource::File(file) => file,
+    };
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|open| open.take(MAX + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 <= MAX => Ok(Secret::new(bytes)),
+        Ok(_) => Err(format!("{}: over 64 KiB", file.display())),
+        Err(error) => Err(format!("{}: {error}", file.display())),
     }
 }
 

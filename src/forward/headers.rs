@@ -16,6 +16,7 @@ use crate::chance;
 use crate::clock::UnixTime;
 use crate::config::model::IdentityKind;
 use crate::intake::Arrived;
+use crate::secret::Secret;
 use crate::words::ConnInfo;
 
 /// How this deployment is called in `Via`, `Forwarded` and `Proxy-Status`: a pseudonym, no host name (HP-2).
@@ -257,11 +258,21 @@ pub fn identity(
         }
         // On level 0 credentials are ignored and not forwarded (contract section 5, "Credentials").
         IdentityKind::Token => {
-            if let (Some(token), Some(_)) = (authorization, permit.token()) {
+            let token = permit.token().and_then(|caller| match caller.access_token() {
+                Some(token) => bearer(token),
+                None => authorization.filter(|_| !caller.is_session()),
+            });
+            if let Some(token) = token {
                 headers.insert(header::AUTHORIZATION, token);
             }
         }
     }
+}
+
+fn bearer(token: &Secret<String>) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The gateway's own cookies never cross to an agency.

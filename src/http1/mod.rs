@@ -9,6 +9,7 @@
 
 pub mod chunked;
 pub mod client;
+pub mod frames;
 pub mod head;
 pub mod server;
 pub mod transport;

@@ -1,13 +1,17 @@
 //! Bytes both ways after an upgrade, until both sides are done, one breaks, or nothing moves for the idle limit.
+//!
+//! The only upgrade there is, is to WebSocket: a tunnel that may not go on says so to the caller by a Close of its own.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::{CLOSE, Frames};
 use super::watchdog::Watchdog;
 use crate::message::Tunnel;
 
@@ -17,10 +21,15 @@ const BUFFER: usize = 8 * 1024;
 pub async fn carry(caller: &mut (impl AsyncRead + AsyncWrite + Unpin), early: BytesMut, mut tunnel: Tunnel) {
     let mut dog = Watchdog::new(tunnel.idle);
     let mut up = OneWay { pending: early.freeze(), ..OneWay::default() };
-    let mut down = OneWay::default();
+    let mut down = OneWay { frames: Some(Frames::default()), ..OneWay::default() };
     poll_fn(|cx| {
-        if tunnel.guard.poll_end(cx) {
-            return Poll::Ready(());
+        if down.last || tunnel.guard.poll_end(cx) {
+            if !down.last {
+                down.last = true;
+                dog.set(FAREWELL);
+            }
+            let ended = down.poll(cx, &mut *tunnel.io, caller).map(|_| ());
+            return if ended.is_ready() { ended } else { dog.poll(cx) };
         }
         let before = up.carried + down.carried;
         let ended_up = up.poll(cx, caller, &mut *tunnel.io);
@@ -38,9 +47,16 @@ pub async fn carry(caller: &mut (impl AsyncRead + AsyncWrite + Unpin), early: By
     tunnel.guard.carried(up.carried, down.carried);
 }
 
+/// How long a caller has to read the end of a frame and our Close.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 #[derive(Default)]
 struct OneWay {
     pending: Bytes,
+    /// Followed towards the caller.
+    frames: Option<Frames>,
+    /// The frame under way is the last, and a Close follows.
+    last: bool,
     carried: u64,
     ended: bool,
     closed: bool,
@@ -69,6 +85,13 @@ impl OneWay {
                 }
                 return Poll::Ready(Ok(()));
             }
+            if let Some(frames) = self.frames.as_ref().filter(|_| self.last)
+                && frames.at_boundary()
+            {
+                self.pending = Bytes::from_static(CLOSE);
+                self.ended = true;
+                continue;
+            }
             // What is written must leave before we wait for more: a message in a buffer is a message not sent.
             if let Poll::Ready(Err(error)) = Pin::new(&mut *to).poll_flush(cx) {
                 return Poll::Ready(Err(error));
@@ -77,7 +100,14 @@ impl OneWay {
             let mut buffer = ReadBuf::new(&mut buffer);
             ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer))?;
             self.ended = buffer.filled().is_empty();
-            self.pending = Bytes::copy_from_slice(buffer.filled());
+            let mut read = buffer.filled();
+            if let Some(frames) = &mut self.frames {
+                match self.last {
+                    true => read = &read[..frames.finish(read)],
+                    false => frames.pass(read),
+                }
+            }
+            self.pending = Bytes::copy_from_slice(read);
         }
     }
 }
@@ -86,12 +116,11 @@ impl OneWay {
 mod tests {
     use super::*;
     use crate::message::TunnelGuard;
-    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     struct Nobody;
     impl TunnelGuard for Nobody {
-        fn poll_end(&mut self, _: &Context<'_>) -> bool {
+        fn poll_end(&mut self, _: &mut Context<'_>) -> bool {
             false
         }
 

@@ -13,8 +13,9 @@ use crate::auth::{Issuer, Requirement};
 use crate::balance::AgencyLive;
 use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
-use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
+use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts, Via};
 use crate::forward::Way;
+use crate::login::Login;
 use crate::observe::{Lease, Names, StatId};
 use crate::route::Table;
 use crate::session::Sessions;
@@ -44,7 +45,9 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, previous, &around.names);
     let sessions = sessions(&config, previous, around)?;
-    Ok(assemble(config, signer, sessions, issuers, agencies, routes, around.clock.now()))
+    let login = Login::new(&config, &issuers, previous.map(|old| &*old.login), &around.control)?;
+    let callers = (signer, sessions, Arc::new(login));
+    Ok(assemble(config, callers, issuers, agencies, routes, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -57,13 +60,13 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let agencies = config.agencies.iter().map(|model| agency(model, None, None)).collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, None, &Names::default());
     let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
-    Ok(assemble(config, signer, sessions, issuers, agencies, routes, clock.now()))
+    let callers = (signer, sessions, Arc::new(Login::off()));
+    Ok(assemble(config, callers, issuers, agencies, routes, clock.now()))
 }
 
 fn assemble(
     config: Config,
-    signer: Arc<Signer>,
-    sessions: Arc<Sessions>,
+    (signer, sessions, login): (Arc<Signer>, Arc<Sessions>, Arc<Login>),
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     (lease, routes): (Lease, Vec<RouteLive>),
@@ -79,6 +82,7 @@ fn assemble(
         issuers,
         signer,
         sessions,
+        login,
         askers,
         loaded_at,
         lease,
@@ -189,7 +193,12 @@ fn tightens(old: &Requirement, new: &Requirement) -> bool {
         (None, Some(_)) => true,
         (Some(old), Some(new)) => new < old,
     };
-    new.level > old.level || issuer_moved || younger || new.scopes.iter().any(|scope| !old.scopes.contains(scope))
+    let other_way = new.via != old.via && new.via != Via::Either;
+    other_way
+        || new.level > old.level
+        || issuer_moved
+        || younger
+        || new.scopes.iter().any(|scope| !old.scopes.contains(scope))
 }
 
 /// Ends the streams of routes that `next` has no more, or demands more for. Call it once `next` is in force.
@@ -209,13 +218,14 @@ struct Shared {
     ways: HashMap<WayKey, Arc<Way>>,
 }
 
-type RequirementKey = (u8, Option<u32>, Vec<String>, Option<u64>);
+type RequirementKey = (u8, Option<u32>, Vec<String>, Option<u64>, Via);
 type WayKey = (Option<String>, Option<String>, Timeouts, bool);
 
 impl Shared {
     fn requirement(&mut self, require: &Require, issuers: &[Arc<Issuer>]) -> Arc<Requirement> {
         let max_age = require.max_age.map(|age| age.as_secs());
-        let key = (require.level.number(), require.issuer.map(|issuer| issuer.0), require.scopes.clone(), max_age);
+        let issuer = require.issuer.map(|issuer| issuer.0);
+        let key = (require.level.number(), issuer, require.scopes.clone(), max_age, require.via);
         let make = || {
             let issuer = require.issuer.map(|id| issuers[id.0 as usize].clone());
             Arc::new(Requirement::new(require, issuer))

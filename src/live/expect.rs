@@ -86,6 +86,9 @@ fn happens(case: &Expectation, config: &Config, table: &Table) -> Option<Happens
     let judged = suppose(&requirement, &arrived.headers, arrived.query.as_deref(), case.caller.as_ref(), skew, NOW);
     Some(match judged {
         Ok(_) => Happens { route: Some(id), refused: None, error: None, detail: None },
+        Err(Denied::TokenMissing) if require.via.takes_sessions() => {
+            Happens { route: Some(id), ..Happens::refused(Code::LoginRequired, None) }
+        }
         Err(denied) => Happens::denied(id, &denied),
     })
 }

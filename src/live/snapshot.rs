@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::model::{Rate, RateBy};
 use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
+use crate::login::Login;
 use crate::observe::{Lease, StatId};
 use crate::route::Table;
 use crate::session::Sessions;
@@ -26,9 +27,11 @@ pub struct Snapshot {
     pub agencies: Vec<Arc<AgencyLive>>,
     pub issuers: Vec<Arc<Issuer>>,
     pub signer: Arc<Signer>,
+    pub sessions: Arc<Sessions>,
+    /// The gateway as a relying party; without a client at any SSO it is off.
+    pub login: Arc<Login>,
     /// Every address that may ask for a verdict of some agency.
     pub askers: Vec<IpNet>,
-    pub sessions: Arc<Sessions>,
     pub loaded_at: UnixTime,
     /// The numbers of `routes`.
     pub lease: Lease,

@@ -6,13 +6,15 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 
 use super::gate::{Gate, nothing_known};
 use super::own;
+use super::portal;
 use super::refusal::Refusal;
 use super::respond::{self, Asked, Lasting};
+use super::session::{self, Ends, Entered};
 use super::verify;
 use super::worker::View;
 use crate::answer::X_REQUEST_ID;
@@ -59,6 +61,10 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
         return response.into();
     }
 
+    if let Some(place) = portal::asked(&view.snapshot, &arrived) {
+        return own_page(&gate, &view, place, arrived, payload, begun).await;
+    }
+
     // 404, 405: which route.
     let met = find(&view.snapshot, gate.listener_name(&view.snapshot), &arrived)
         .and_then(|met| forwarded(&view.snapshot, met));
@@ -77,20 +83,35 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     };
     let mut record = begin(route.stat);
     match pass(&gate, &view, route, &mut arrived, payload, &mut record).await {
-        Ok((reply, bytes_in, headers)) => {
+        Ok(Passed { reply, bytes_in, headers, ends, cookies }) => {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &headers);
             let lasting = || Lasting {
                 fate: route.fate.clone(),
                 ear: gate.worker.streams.listen(),
                 idle: route.way.timeouts.idle,
+                end: session::end_of(&view, route, &ends, gate.worker.clock.now()),
             };
-            respond::relay(reply, &asked, record, bytes_in, lasting)
+            let mut outbound = respond::relay(reply, &asked, record, bytes_in, lasting);
+            if let Ends::WithSession(_) = ends {
+                session::mark(&mut outbound.response, &cookies);
+            }
+            outbound
         }
         Err(refusal) => {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &arrived.headers);
             respond::refuse(&refusal, &asked, record)
         }
     }
+}
+
+/// A reply, and what its answer needs to know of its request.
+struct Passed {
+    reply: forward::Reply,
+    bytes_in: Counter,
+    headers: HeaderMap,
+    /// What a stream depends on.
+    ends: Ends,
+    cookies: Vec<HeaderValue>,
 }
 
 /// From a route to the agency's reply. On refusal the request's fields are back in `arrived`.
@@ -101,7 +122,7 @@ async fn pass(
     arrived: &mut Arrived,
     payload: Payload,
     record: &mut Record,
-) -> Result<(forward::Reply, Counter, HeaderMap), Refusal> {
+) -> Result<Passed, Refusal> {
     let worker = &gate.worker;
     let pools = view.agency(route.agency);
 
@@ -110,7 +131,24 @@ async fn pass(
     let limit = route.body_limit.unwrap_or(gate.body_limit);
     let body = limited(payload.body, limit, &bytes_in).map_err(|_| Refusal::BodyTooLarge)?;
 
-    let permit = admit(gate, view, route, arrived, record).await?;
+    // A form that waited for a step-up takes the place of the button that stands for it.
+    let takes_sessions = route.requirement.via.takes_sessions();
+    let (body, form) = match takes_sessions {
+        true => {
+            let restored = Box::pin(session::restore(view, arrived, body, worker.clock.now())).await?;
+            (restored.body, restored.ticket)
+        }
+        false => (body, None),
+    };
+    let mut entered = match admit(gate, view, route, arrived, record).await {
+        Err(Refusal::Login(needed)) => {
+            return Err(Box::pin(session::keep_form(gate, view, route, arrived, body, needed)).await);
+        }
+        entered => entered?,
+    };
+    session::claim_form(view, form, &mut entered)?;
+    let ends = Ends::of(&entered);
+    let Entered { permit, cookies, .. } = entered;
 
     // 502, 503, 504: the agency.
     let now = worker.clock.now();
@@ -125,7 +163,7 @@ async fn pass(
     record.bytes_in = bytes_in.get();
     let headers = prepared.into_headers();
     match reply {
-        Ok(reply) => Ok((reply, bytes_in, headers)),
+        Ok(reply) => Ok(Passed { reply, bytes_in, headers, ends, cookies }),
         Err(failure) => {
             arrived.headers = headers;
             Err(Refusal::Forward(failure))
@@ -140,23 +178,51 @@ pub(super) async fn admit(
     route: &RouteLive,
     arrived: &Arrived,
     record: &mut Record,
-) -> Result<Permit, Refusal> {
+) -> Result<Entered, Refusal> {
     let worker = &gate.worker;
 
     // 400, 401, 403, 503: who asks, and how strongly.
     let query = arrived.query.as_deref();
-    let admitted = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
-    worker.books.tally.decided(record.stat(), admitted.as_ref().err().map(auth::Denied::code));
-    if let Err(auth::Denied::LevelTooLow { has, .. }) = &admitted {
-        record.level = *has;
+    let admitted = match session::is_asked(&route.requirement, &arrived.headers) {
+        true => Box::pin(session::admit(gate, view, route, arrived)).await,
+        false => {
+            let judged = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
+            judged.map(Entered::from).map_err(Refusal::Denied)
+        }
+    };
+    worker.books.tally.decided(record.stat(), admitted.as_ref().err().map(Refusal::code));
+    if let Some(auth::Denied::LevelTooLow { has, .. }) = admitted.as_ref().err().and_then(Refusal::denied) {
+        record.level = has;
     }
-    let permit = admitted.map_err(Refusal::Denied)?;
+    let entered = admitted?;
+    let permit = &entered.permit;
     record.level = permit.level();
-    record.subject = view.snapshot.signer.pairwise(&permit, &view.agency(route.agency).agency.name);
+    record.subject = view.snapshot.signer.pairwise(permit, &view.agency(route.agency).agency.name);
 
     // 429: strangers were refused above, and so cannot use up what a route has for its callers.
-    take_rate(route.rate.as_deref(), arrived, &permit)?;
-    Ok(permit)
+    take_rate(route.rate.as_deref(), arrived, permit)?;
+    Ok(entered)
+}
+
+/// One of the gateway's own pages. Boxed: its state would otherwise be part of every request's future.
+async fn own_page(
+    gate: &Gate,
+    view: &View,
+    place: portal::Place,
+    arrived: Arrived,
+    payload: Payload,
+    begun: Instant,
+) -> Outbound {
+    let books = &gate.worker.books;
+    let record = Record::begin(books, StatId::UNROUTED, method_index(&arrived.method), arrived.request_id, begun);
+    let answered = match limited(payload.body, gate.body_limit, &Counter::default()) {
+        Ok(body) => Box::pin(portal::answer(gate, view, place, &arrived, body)).await,
+        Err(_) => Err(Refusal::BodyTooLarge),
+    };
+    match answered {
+        Ok(response) => respond::own(response, &arrived.method, gate.conn.scheme, record),
+        Err(refusal) => respond::refuse(&refusal, &asked(gate, view, None, &arrived.method, &arrived.headers), record),
+    }
 }
 
 /// What a request meets.
@@ -197,7 +263,7 @@ pub fn find(snapshot: &Snapshot, listener: &str, arrived: &Arrived) -> Result<Me
 
 fn answer_preflight(route: &RouteLive, arrived: &Arrived, record: &mut Record) -> Outbound {
     let mut response = route.cors.as_ref().map(|cors| cors.answer_preflight(&arrived.headers)).unwrap_or_default();
-    if let Ok(id) = http::HeaderValue::from_bytes(arrived.request_id.as_bytes()) {
+    if let Ok(id) = HeaderValue::from_bytes(arrived.request_id.as_bytes()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     record.status = response.status().as_u16();

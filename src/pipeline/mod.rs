@@ -3,8 +3,10 @@
 pub mod gate;
 pub mod handle;
 pub mod own;
+pub mod portal;
 pub mod refusal;
 pub mod respond;
+pub mod session;
 pub mod verify;
 pub mod worker;
 

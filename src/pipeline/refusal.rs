@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::session::LoginNeeded;
+use crate::answer::Link;
 use crate::auth::{Denied, Requirement};
 use crate::forward::Failure;
 use crate::forward::headers::PSEUDONYM;
@@ -26,6 +28,16 @@ pub enum Refusal {
     MethodNotAllowed(HeaderValue),
     BodyTooLarge,
     Denied(Denied),
+    /// Somebody must log in first, or more strongly.
+    Login(Box<LoginNeeded>),
+    /// Another site's page asks, on a route that takes sessions.
+    CrossSite,
+    /// A form that was to be sent after a step-up is there no more, or is somebody else's.
+    FormGone,
+    /// The session is sound, but the token that the agency is to get cannot be renewed now.
+    SsoUnavailable,
+    /// The store of sessions does not answer.
+    StoreAway,
     /// The next request would be allowed after this long.
     RateLimited(Duration),
     Forward(Failure),
@@ -52,6 +64,11 @@ impl Refusal {
             Refusal::MethodNotAllowed(_) => Code::MethodNotAllowed,
             Refusal::BodyTooLarge => Code::BodyTooLarge,
             Refusal::Denied(denied) => denied.code(),
+            Refusal::Login(needed) => needed.code,
+            Refusal::CrossSite => Code::CrossSite,
+            Refusal::FormGone => Code::LoginExpired,
+            Refusal::SsoUnavailable => Code::SsoUnavailable,
+            Refusal::StoreAway => Code::SessionStoreAway,
             Refusal::RateLimited(_) => Code::RateLimited,
             Refusal::Forward(failure) => failure.code(),
             Refusal::Internal => Code::InternalError,
@@ -67,6 +84,31 @@ impl Refusal {
                 Some(description)
             }
             Refusal::Forward(failure) => failure.detail(),
+            _ => None,
+        }
+    }
+
+    /// How a caller's credentials or session fall short.
+    pub fn denied(&self) -> Option<Denied> {
+        match self {
+            Refusal::Denied(denied) => Some(*denied),
+            Refusal::Login(needed) => Some(needed.denied),
+            _ => None,
+        }
+    }
+
+    /// What the caller can do next.
+    pub fn link(&self) -> Option<Link<'_>> {
+        match self {
+            Refusal::Login(needed) => Some(Link { kind: needed.kind, url: &needed.url }),
+            _ => None,
+        }
+    }
+
+    /// Where the caller is sent instead of being told.
+    pub fn redirect(&self) -> Option<&str> {
+        match self {
+            Refusal::Login(needed) => needed.redirect.as_deref(),
             _ => None,
         }
     }
@@ -91,6 +133,18 @@ impl Refusal {
                 headers.insert(header::ALLOW, ANY_METHOD);
             }
             Refusal::Denied(denied) => deny(*denied, realm, requirement, headers),
+            Refusal::Login(needed) => {
+                // A 401 has a challenge (RFC 9110 section 11.6.1); scripts read in it what a step-up must reach.
+                if needed.redirect.is_none() {
+                    deny(needed.denied, realm, requirement, headers);
+                }
+                for cookie in &needed.cookies {
+                    headers.append(header::SET_COOKIE, cookie.clone());
+                }
+            }
+            Refusal::SsoUnavailable | Refusal::StoreAway => {
+                headers.insert(header::RETRY_AFTER, RETRY_SOON);
+            }
             Refusal::RateLimited(after) => {
                 let seconds = after.as_millis().div_ceil(1000).max(1);
                 headers.insert(header::RETRY_AFTER, u64::try_from(seconds).unwrap_or(u64::MAX).into());
@@ -181,6 +235,7 @@ impl Challenge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::Via;
     use crate::words::Level;
 
     fn challenge(denied: Denied) -> String {
@@ -191,6 +246,7 @@ mod tests {
             max_age: Some(Duration::from_secs(900)),
             acr_values: "urn:l:2 urn:l:3".into(),
             scope: "a.read b.read".into(),
+            via: Via::Token,
         };
         let mut headers = HeaderMap::new();
         Refusal::Denied(denied).add_fields("public", Some(&requirement), &mut headers);

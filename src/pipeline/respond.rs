@@ -10,8 +10,9 @@ use http::{Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::refusal::Refusal;
+use super::session::End;
 use crate::answer::cors::CompiledCors;
-use crate::answer::{Notice, X_REQUEST_ID, manner, render};
+use crate::answer::{Notice, X_GATEWAY_ERROR, X_REQUEST_ID, manner, render};
 use crate::auth::Requirement;
 use crate::balance::Lease;
 use crate::body::{Body, BodyError};
@@ -21,6 +22,7 @@ use crate::forward::headers::is_event_stream;
 use crate::forward::{self, Reply};
 use crate::limit::body::Counter;
 use crate::live::snapshot::Fate;
+use crate::login;
 use crate::message::{Outbound, Tunnel, TunnelGuard};
 use crate::observe::Record;
 use crate::observe::tally::count;
@@ -67,8 +69,9 @@ pub fn relay(
     record.bytes_in = bytes_in.get();
     if let Some((io, lease)) = tunnel {
         count(&record.books().tally.tunnels);
-        let Lasting { fate, ear, idle } = lasting();
-        let guard = Box::new(Carried { record, _lease: lease, fate, ear });
+        let lasting = lasting();
+        let idle = lasting.idle;
+        let guard = Box::new(Carried { record, _lease: lease, lasting });
         return Outbound { response, tunnel: Some(Tunnel { io, idle, guard }), close: false };
     }
     // Every other answer is finished on the plan it began with.
@@ -89,15 +92,24 @@ pub fn refuse(refusal: &Refusal, asked: &Asked<'_>, mut record: Record) -> Outbo
     let response = dress(refusal, asked, record.request_id);
     record.code = Some(code);
     // What the reason stands for; a gRPC caller is told it inside a 200.
-    record.status = code.status();
+    record.status = if refusal.redirect().is_some() { response.status().as_u16() } else { code.status() };
     record.bytes_out = response.body().size_hint().lower();
     Outbound { response, tunnel: None, close: refusal.closes() }
 }
 
 /// A refusal as the caller gets it.
 pub fn dress(refusal: &Refusal, asked: &Asked<'_>, request_id: RequestId) -> Response<Body> {
-    let notice = Notice { code: refusal.code(), detail: refusal.detail(), request_id, contact: asked.contact };
-    let mut response = render(&notice, manner(asked.method, asked.headers));
+    let notice = Notice {
+        code: refusal.code(),
+        detail: refusal.detail(),
+        request_id,
+        contact: asked.contact,
+        link: refusal.link(),
+    };
+    let mut response = match refusal.redirect() {
+        Some(location) => redirect(location, &notice),
+        None => render(&notice, manner(asked.method, asked.headers)),
+    };
     let headers = response.headers_mut();
     refusal.add_fields(asked.realm, asked.requirement, headers);
     if asked.scheme == Scheme::Https {
@@ -109,12 +121,54 @@ pub fn dress(refusal: &Refusal, asked: &Asked<'_>, request_id: RequestId) -> Res
     response
 }
 
+/// Sends one of the gateway's own pages. HEAD gets its head (RFC 9110 section 9.3.2).
+pub fn own(mut response: Response<Body>, method: &Method, scheme: Scheme, mut record: Record) -> Outbound {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if scheme == Scheme::Https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    record.status = response.status().as_u16();
+    let said = response.headers().get(X_GATEWAY_ERROR).map(HeaderValue::as_bytes);
+    record.code = said.and_then(|said| Code::ALL.iter().find(|code| code.as_str().as_bytes() == said)).copied();
+    if *method == Method::HEAD {
+        let length = response.body().size_hint().lower();
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        *response.body_mut() = Body::Empty;
+    }
+    record.bytes_out = response.body().size_hint().lower();
+    response.into()
+}
+
+/// To where the caller can log in. It says why, for a log or a script that reads it.
+fn redirect(location: &str, notice: &Notice<'_>) -> Response<Body> {
+    let mut response = login::see_other(location);
+    let headers = response.headers_mut();
+    headers.insert(X_GATEWAY_ERROR, HeaderValue::from_static(notice.code.as_str()));
+    if let Ok(id) = HeaderValue::from_bytes(notice.request_id.as_bytes()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
 /// What ends a stream that would go on for hours: its route is gone, or asks more than it did.
 pub struct Lasting {
     pub fate: Fate,
     /// Hears when another snapshot is in force.
     pub ear: Ear,
     pub idle: Duration,
+    /// Comes when the session or token that opened it has ended, and its grace is over.
+    pub end: Option<End>,
+}
+
+impl Lasting {
+    /// True once the stream may not go on; wakes the task of `cx` when that changes.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> bool {
+        self.ear.poll(cx);
+        self.fate.is_ended() || self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())
+    }
 }
 
 /// An answer's body with the record of its request, closed where the body ends or is dropped.
@@ -144,15 +198,12 @@ impl HttpBody for Recorded {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(lasting) = &self.lasting {
-            lasting.ear.poll(cx);
-            if lasting.fate.is_ended() {
-                self.body = Body::Empty;
-                if let Some(record) = &self.record {
-                    count(&record.books().tally.streams_ended);
-                }
-                self.lasting = None;
+        if self.lasting.as_mut().is_some_and(|lasting| lasting.poll_end(cx)) {
+            self.body = Body::Empty;
+            if let Some(record) = &self.record {
+                count(&record.books().tally.streams_ended);
             }
+            self.lasting = None;
         }
         let mut polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
@@ -200,14 +251,12 @@ impl Drop for Recorded {
 struct Carried {
     record: Record,
     _lease: Lease,
-    fate: Fate,
-    ear: Ear,
+    lasting: Lasting,
 }
 
 impl TunnelGuard for Carried {
-    fn poll_end(&mut self, cx: &Context<'_>) -> bool {
-        self.ear.poll(cx);
-        let ended = self.fate.is_ended();
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> bool {
+        let ended = self.lasting.poll_end(cx);
         if ended {
             count(&self.record.books().tally.streams_ended);
         }

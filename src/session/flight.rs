@@ -24,6 +24,8 @@ pub(super) struct Flights(Mutex<HashMap<Key, watch::Receiver<()>>>);
 pub struct Flight {
     key: Key,
     flights: Arc<Flights>,
+    /// Gives up the turn among nodes.
+    release: Option<Box<dyn FnOnce() + Send>>,
     /// Those who wait see it go.
     _sender: watch::Sender<()>,
 }
@@ -36,7 +38,7 @@ impl Flights {
             Entry::Vacant(free) => {
                 let (sender, receiver) = watch::channel(());
                 free.insert(receiver);
-                return Turn::Yours(Flight { key, flights: self.clone(), _sender: sender });
+                return Turn::Yours(Flight { key, flights: self.clone(), release: None, _sender: sender });
             }
         };
         // Nothing is ever sent: this ends when the sender is dropped.
@@ -49,8 +51,17 @@ impl Flights {
     }
 }
 
+impl Flight {
+    pub(super) fn release_with(&mut self, release: Box<dyn FnOnce() + Send>) {
+        self.release = Some(release);
+    }
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release();
+        }
         self.flights.lock().remove(&self.key);
     }
 }

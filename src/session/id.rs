@@ -67,8 +67,13 @@ impl Key {
             text.extend((part.len() as u64).to_be_bytes());
             text.extend(*part);
         }
+        Key::cut(digest(&SHA256, &text).as_ref())
+    }
+
+    /// The first half of a SHA-256.
+    pub(super) fn cut(digest: &[u8]) -> Key {
         let mut key = [0; 16];
-        key.copy_from_slice(&digest(&SHA256, &text).as_ref()[..16]);
+        key.copy_from_slice(&digest[..16]);
         Key(key)
     }
 
@@ -85,5 +90,13 @@ impl Key {
         let mut short = [0; 8];
         short.copy_from_slice(&self.0[..8]);
         u64::from_be_bytes(short)
+    }
+
+    pub(super) const fn from_bytes(bytes: [u8; 16]) -> Key {
+        Key(bytes)
+    }
+
+    pub(super) const fn bytes(&self) -> &[u8; 16] {
+        &self.0
     }
 }

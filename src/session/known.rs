@@ -50,6 +50,13 @@ impl std::fmt::Debug for Loaded {
     }
 }
 
+#[cfg(test)]
+impl PartialEq for Loaded {
+    fn eq(&self, other: &Loaded) -> bool {
+        self.0.session == other.0.session
+    }
+}
+
 impl Loaded {
     pub(super) fn new(id: Id, session: Session, limits: Limits, kept: Kept) -> Loaded {
         Loaded(Rc::new(Inner { id, session, limits, kept, memo: Default::default() }))

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Sessions ── known     decoded sessions of one worker: one look-up, no lock
+//!    ├─────── shared    the store of many nodes: a Redis
 //!    ├─────── cookies   found in a request, set in an answer, kept from agencies
 //!    ├─────── memory    the store of one node          pack    a session as few bytes
 //!    ├─────── sealed    the store of browsers           seal    under keys that rotate       revoked   what ended
@@ -22,6 +23,7 @@ mod pack;
 mod revoked;
 mod seal;
 mod sealed;
+mod shared;
 mod state;
 mod stats;
 mod watch;
@@ -50,6 +52,7 @@ use id::{Id, Key};
 use known::Kept;
 use memory::Memory;
 use sealed::{Opened, Sealed};
+use shared::{FRESH, Shared};
 use watch::Watches;
 
 /// The store cannot be asked: answer 503 and leave the caller's cookie as it is.
@@ -85,17 +88,32 @@ struct Common {
     stats: Stats,
 }
 
+impl Common {
+    /// Errors: roots that cannot be used.
+    fn new(settings: &model::SessionStore, control: Option<&Handle>) -> Result<Arc<Common>, String> {
+        let watches = Arc::default();
+        let store = Store::new(settings, &watches, control)?;
+        Ok(Arc::new(Common { store, watches, flights: Arc::default(), stats: Stats::default() }))
+    }
+}
+
 enum Store {
     Memory(Memory),
     Sealed(Sealed),
+    Shared(Box<Shared>),
 }
 
 impl Store {
-    fn new(settings: &model::SessionStore) -> Store {
-        match settings {
-            model::SessionStore::Memory { max } => Store::Memory(Memory::new(*max as usize)),
-            model::SessionStore::Cookie => Store::Sealed(Sealed::new()),
-        }
+    fn new(settings: &model::SessionStore, watches: &Arc<Watches>, control: Option<&Handle>) -> Result<Store, String> {
+        Ok(match (settings, control) {
+            (model::SessionStore::Redis(server), Some(control)) => {
+                Store::Shared(Box::new(Shared::open(server, watches, control)?))
+            }
+            (model::SessionStore::Cookie, _) => Store::Sealed(Sealed::new()),
+            (model::SessionStore::Memory { max }, _) => Store::Memory(Memory::new(*max as usize)),
+            // Only looked at.
+            (model::SessionStore::Redis(_), None) => Store::Memory(Memory::new(1)),
+        })
     }
 
     /// Whether it is the store that the settings name, so that sessions go on; if so it is adjusted to them.
@@ -106,6 +124,7 @@ impl Store {
                 true
             }
             (Store::Sealed(_), model::SessionStore::Cookie) => true,
+            (Store::Shared(shared), model::SessionStore::Redis(server)) => shared.is_at(server),
             _ => false,
         }
     }
@@ -126,11 +145,15 @@ impl Sessions {
     ) -> Result<Sessions, String> {
         let sealer = Sealer::load_or_create(&settings.keys, state_dir)?;
         let kept = previous.filter(|previous| previous.common.store.is_still(&settings.store));
-        let sessions = Sessions::of(settings, sealer, previous, kept.map(|kept| kept.common.clone()));
-        if kept.is_none() {
-            control.spawn(sweep(Arc::downgrade(&sessions.common), clock.clone()));
-        }
-        Ok(sessions)
+        let common = match kept {
+            Some(kept) => kept.common.clone(),
+            None => {
+                let common = Common::new(&settings.store, Some(control))?;
+                control.spawn(sweep(Arc::downgrade(&common), clock.clone()));
+                common
+            }
+        };
+        Ok(Sessions::of(settings, sealer, previous, common))
     }
 
     /// To look at and not to serve: nothing is read or written.
@@ -138,19 +161,10 @@ impl Sessions {
     /// # Errors
     /// No randomness.
     pub fn offline(settings: &model::Sessions) -> Result<Sessions, String> {
-        Ok(Sessions::of(settings, Sealer::ephemeral()?, None, None))
+        Ok(Sessions::of(settings, Sealer::ephemeral()?, None, Common::new(&settings.store, None)?))
     }
 
-    fn of(
-        settings: &model::Sessions,
-        sealer: Sealer,
-        previous: Option<&Sessions>,
-        common: Option<Arc<Common>>,
-    ) -> Sessions {
-        let fresh = || {
-            let store = Store::new(&settings.store);
-            Arc::new(Common { store, watches: Arc::default(), flights: Arc::default(), stats: Stats::default() })
-        };
+    fn of(settings: &model::Sessions, sealer: Sealer, previous: Option<&Sessions>, common: Arc<Common>) -> Sessions {
         let idle = settings.levels.iter().filter_map(|level| level.idle).min().map_or(600, |idle| idle.as_secs());
         Sessions {
             jar: Jar::new(settings.cookie.clone()),
@@ -160,43 +174,66 @@ impl Sessions {
             touch_every: i64::try_from(idle / 10).unwrap_or(TOUCH_MOST).clamp(1, TOUCH_MOST),
             epoch: previous.map_or(0, |previous| previous.epoch + 1),
             sealer,
-            common: common.unwrap_or_else(fresh),
+            common,
         }
     }
 
     /// The session of a request, if it brings one that stands. Waits only for a store that is elsewhere, at most a second.
     pub async fn load(&self, known: &Known, headers: &HeaderMap, now: UnixTime) -> Result<Option<Loaded>, StoreAway> {
         let Some(text) = self.jar.first(headers) else { return Ok(None) };
-        if let Store::Sealed(sealed) = &self.common.store {
-            known.hear(&sealed.revoked);
-        }
-        let found = known.get(text, self.epoch, now).or_else(|| {
-            let loaded = self.look_up(text, headers, now)?;
-            Some(known.put(text, self.epoch, loaded))
-        });
-        let Some(loaded) = found else { return Ok(None) };
+        let may_know = match &self.common.store {
+            Store::Memory(_) => true,
+            Store::Sealed(sealed) => {
+                known.hear(&sealed.revoked);
+                true
+            }
+            Store::Shared(shared) => {
+                known.hear(&shared.revoked);
+                shared.is_heard()
+            }
+        };
+        let found = known.get(text, self.epoch, now).filter(|loaded| may_know && !self.is_in_doubt(loaded, now));
+        let loaded = match found {
+            Some(loaded) => loaded,
+            None => match self.look_up(text, headers, now).await? {
+                Some(loaded) => known.put(text, self.epoch, loaded),
+                None => return Ok(None),
+            },
+        };
         if loaded.level_at(now) == Level::NONE {
-            self.remove_here(&loaded.id().filed(), Ended::Expired);
+            self.expire(loaded.id());
             return Ok(None);
         }
         Ok(Some(loaded))
     }
 
-    fn look_up(&self, text: &[u8], headers: &HeaderMap, now: UnixTime) -> Option<Loaded> {
-        match &self.common.store {
-            Store::Memory(memory) => {
-                let id = Id::parse(text)?;
+    /// A level seems to have been idle for too long, but another node may have seen it used.
+    fn is_in_doubt(&self, loaded: &Loaded, now: UnixTime) -> bool {
+        let session = loaded.session();
+        matches!(self.common.store, Store::Shared(_)) && session.levels_over(&self.limits, session.seen, now) != 0
+    }
+
+    async fn look_up(&self, text: &[u8], headers: &HeaderMap, now: UnixTime) -> Result<Option<Loaded>, StoreAway> {
+        let copy = |id, session: Session, until, is_renewed| {
+            let kept = Kept::Copy { until, touched: Cell::new(session.seen), is_renewed };
+            Loaded::new(id, session, self.limits, kept)
+        };
+        Ok(match &self.common.store {
+            Store::Memory(memory) => Id::parse(text).and_then(|id| {
                 let record = memory.get(&id.filed())?;
                 let version = record.version();
-                let session = record.session()?;
-                Some(Loaded::new(id, session, self.limits, Kept::Here { record, version }))
+                Some(Loaded::new(id, record.session()?, self.limits, Kept::Here { record, version }))
+            }),
+            Store::Sealed(sealed) => sealed
+                .open(&self.sealer, &self.jar, text, headers, now)
+                .map(|Opened { id, session, is_renewed }| copy(id, session, UnixTime::MAX, is_renewed)),
+            Store::Shared(shared) => {
+                let Some(id) = Id::parse(text) else { return Ok(None) };
+                // Boxed: a rare wait would otherwise be part of every request's future.
+                let session = Box::pin(shared.load(&self.sealer, &id)).await?;
+                session.map(|session| copy(id, session, now.saturating_add(FRESH), false))
             }
-            Store::Sealed(sealed) => {
-                let Opened { id, session, is_renewed } = sealed.open(&self.sealer, &self.jar, text, headers, now)?;
-                let kept = Kept::Copy { until: UnixTime::MAX, touched: Cell::new(session.seen), is_renewed };
-                Some(Loaded::new(id, session, self.limits, kept))
-            }
-        }
+        })
     }
 
     /// A session begins, under a new id, and the one it takes the place of is dead at once (RP-8). For each login and each
@@ -209,20 +246,38 @@ impl Sessions {
         now: UnixTime,
     ) -> Result<SetCookies, StoreAway> {
         let (id, session) = (Id::draw(), bounded(session));
-        if let Some(replaced) = replaced {
-            self.over(replaced, Ended::Replaced, now);
-        }
-        self.common.stats.created();
-        match &self.common.store {
+        let cookies = match &self.common.store {
             Store::Memory(memory) => {
+                if let Some(replaced) = replaced {
+                    self.over(replaced, Ended::Replaced, now).await?;
+                }
                 for (key, reason) in memory.insert(id.filed(), &session, &self.limits, self.per_subject) {
                     self.common.stats.ended(reason);
                     self.common.watches.announce(&key);
                 }
-                Ok(self.jar.set(&id.text(), Some(headers)).unwrap_or_default())
+                self.jar.set(&id.text(), Some(headers)).unwrap_or_default()
             }
-            Store::Sealed(sealed) => Ok(sealed.seal(&self.sealer, &self.jar, &id, &session, headers)),
-        }
+            Store::Sealed(sealed) => {
+                if let Some(replaced) = replaced {
+                    self.over(replaced, Ended::Replaced, now).await?;
+                }
+                sealed.seal(&self.sealer, &self.jar, &id, &session, headers)
+            }
+            Store::Shared(shared) => {
+                let bounds = (&self.limits, self.per_subject, now);
+                let old = replaced.map(Loaded::id);
+                let crowd = shared.create(&self.sealer, &id, &session, old, bounds).await?;
+                (0..crowd).for_each(|_| self.common.stats.ended(Ended::PerSubject));
+                if let Some(old) = old {
+                    shared.revoked.tell(old.filed());
+                    self.common.stats.ended(Ended::Replaced);
+                    self.common.watches.announce(&old.filed());
+                }
+                self.jar.set(&id.text(), Some(headers)).unwrap_or_default()
+            }
+        };
+        self.common.stats.created();
+        Ok(cookies)
     }
 
     /// Keeps what changed in a session under the id it has: new tokens after a refresh. Not for levels, which come with a
@@ -247,6 +302,10 @@ impl Sessions {
                 sealed.revoked.tell(loaded.id().filed());
                 Ok(sealed.seal(&self.sealer, &self.jar, loaded.id(), &session, headers))
             }
+            Store::Shared(shared) => {
+                shared.save(&self.sealer, loaded.id(), &session).await?;
+                Ok(SetCookies::default())
+            }
         }
     }
 
@@ -258,7 +317,7 @@ impl Sessions {
                 record.touch(loaded.session(), &self.limits, now);
                 None
             }
-            (Store::Sealed(sealed), Kept::Copy { touched, is_renewed, .. }) => {
+            (store, Kept::Copy { touched, is_renewed, .. }) => {
                 let is_due = now >= touched.get().saturating_add(self.touch_every);
                 if !is_due && !is_renewed {
                     return None;
@@ -266,9 +325,15 @@ impl Sessions {
                 touched.set(now);
                 let mut session = loaded.session().clone();
                 session.touch(&self.limits, now);
-                Some(sealed.seal(&self.sealer, &self.jar, loaded.id(), &session, headers))
+                match store {
+                    Store::Memory(_) => None,
+                    Store::Sealed(sealed) => Some(sealed.seal(&self.sealer, &self.jar, loaded.id(), &session, headers)),
+                    Store::Shared(shared) => {
+                        shared.touch(&self.sealer, loaded.id(), &session);
+                        None
+                    }
+                }
             }
-            (Store::Memory(_), Kept::Copy { .. }) => None,
         }
     }
 
@@ -280,7 +345,7 @@ impl Sessions {
         headers: &HeaderMap,
         now: UnixTime,
     ) -> Result<SetCookies, StoreAway> {
-        self.over(loaded, reason, now);
+        self.over(loaded, reason, now).await?;
         Ok(self.jar.clear(headers))
     }
 
@@ -292,19 +357,22 @@ impl Sessions {
             Whose::Sub(sub) => Key::subject(issuer, sub),
         };
         let ended = match (&self.common.store, whose) {
-            (Store::Memory(memory), Whose::Sid(_)) => memory.remove_sid(&key),
-            (Store::Memory(memory), Whose::Sub(_)) => memory.remove_subject(&key),
+            (Store::Memory(memory), Whose::Sid(_)) => self.tell_all(memory.remove_sid(&key)),
+            (Store::Memory(memory), Whose::Sub(_)) => self.tell_all(memory.remove_subject(&key)),
             (Store::Sealed(sealed), _) => {
                 sealed.revoked.add(key, now, self.limits.longest(now), now);
-                Vec::new()
+                0
             }
+            (Store::Shared(shared), _) => shared.end_all(&self.sealer, &key).await?,
         };
-        for key in &ended {
-            self.common.stats.ended(Ended::BySso);
-            self.common.watches.announce(key);
-        }
+        (0..ended).for_each(|_| self.common.stats.ended(Ended::BySso));
         self.common.watches.announce(&key);
-        Ok(ended.len())
+        Ok(ended)
+    }
+
+    fn tell_all(&self, ended: Vec<Key>) -> usize {
+        ended.iter().for_each(|key| self.common.watches.announce(key));
+        ended.len()
     }
 
     /// Clears the browser's cookies without a session.
@@ -315,7 +383,16 @@ impl Sessions {
     /// Whose turn it is to use the session's refresh token. Of all that ask at once, on any worker, one gets
     /// [`Turn::Yours`]; the others wait until it is done and get [`Turn::Over`]: they load the session again.
     pub async fn refresh_turn(&self, loaded: &Loaded) -> Result<Turn, StoreAway> {
-        Ok(self.common.flights.turn(loaded.id().filed()).await)
+        let key = loaded.id().filed();
+        let Turn::Yours(mut flight) = self.common.flights.turn(key).await else { return Ok(Turn::Over) };
+        let Store::Shared(shared) = &self.common.store else { return Ok(Turn::Yours(flight)) };
+        Ok(match shared.lock(&key).await? {
+            Some(release) => {
+                flight.release_with(release);
+                Turn::Yours(flight)
+            }
+            None => Turn::Over,
+        })
     }
 
     /// For a stream that was opened by a session for a route that demands `level`: learns that it may not go on.
@@ -353,36 +430,50 @@ impl Sessions {
     pub fn open(&self) -> Option<usize> {
         match &self.common.store {
             Store::Memory(memory) => Some(memory.len()),
-            Store::Sealed(_) => None,
+            Store::Sealed(_) | Store::Shared(_) => None,
         }
     }
 
     /// Ended sessions that are remembered, and how many had to be forgotten too early; `None` where none need be.
     pub fn revocations(&self) -> Option<(usize, u64)> {
         match &self.common.store {
-            Store::Memory(_) => None,
+            Store::Memory(_) | Store::Shared(_) => None,
             Store::Sealed(sealed) => Some((sealed.revoked.len(), sealed.revoked.lost())),
         }
     }
 
-    fn over(&self, loaded: &Loaded, reason: Ended, now: UnixTime) {
-        let key = loaded.id().filed();
+    /// Whether a store elsewhere is there, and how often it was not; `None` where there is none.
+    pub fn store_health(&self) -> Option<(bool, u64)> {
         match &self.common.store {
-            Store::Memory(_) => self.remove_here(&key, reason),
-            Store::Sealed(sealed) => {
-                sealed.revoked.add(key, UnixTime::MAX, loaded.session().absolute_end(&self.limits), now);
-                self.common.stats.ended(reason);
-                self.common.watches.announce(&key);
-            }
+            Store::Memory(_) | Store::Sealed(_) => None,
+            Store::Shared(shared) => Some((shared.is_up(), shared.failures())),
         }
     }
 
-    fn remove_here(&self, key: &Key, reason: Ended) {
-        if let Store::Memory(memory) = &self.common.store
-            && memory.remove(key)
-        {
+    async fn over(&self, loaded: &Loaded, reason: Ended, now: UnixTime) -> Result<(), StoreAway> {
+        let key = loaded.id().filed();
+        let was_there = match &self.common.store {
+            Store::Memory(memory) => memory.remove(&key),
+            Store::Sealed(sealed) => {
+                sealed.revoked.add(key, UnixTime::MAX, loaded.session().absolute_end(&self.limits), now);
+                true
+            }
+            Store::Shared(shared) => shared.end(loaded.id()).await?,
+        };
+        if was_there {
             self.common.stats.ended(reason);
-            self.common.watches.announce(key);
+        }
+        self.common.watches.announce(&key);
+        Ok(())
+    }
+
+    /// No level stands. A store elsewhere lets it go by itself.
+    fn expire(&self, id: &Id) {
+        if let Store::Memory(memory) = &self.common.store
+            && memory.remove(&id.filed())
+        {
+            self.common.stats.ended(Ended::Expired);
+            self.common.watches.announce(&id.filed());
         }
     }
 }

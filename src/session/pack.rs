@@ -45,6 +45,7 @@ pub(super) fn pack(session: &Session) -> Vec<u8> {
         pack_token(&mut out, token.as_ref().map(|token| token.expose().as_str()));
     }
     optional_time(&mut out, session.tokens.expires, session.created);
+    text(&mut out, &session.scope);
     out
 }
 
@@ -77,7 +78,8 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Session> {
     let [id, access, refresh] = [read.token()?, read.token()?, read.token()?];
     let expires = read.optional_time(created)?;
     let tokens = Tokens { id, access, refresh, expires };
-    Some(Session { issuer, sub, sid, name, claims, tokens, created, seen, standings })
+    let scope = read.text()?;
+    Some(Session { issuer, sub, sid, name, claims, tokens, scope, created, seen, standings })
 }
 
 fn pack_standing(out: &mut Vec<u8>, standing: &Standing, created: UnixTime) {

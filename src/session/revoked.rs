@@ -69,6 +69,13 @@ impl Revoked {
         self.announce(&mut self.lock(), key);
     }
 
+    /// Workers may know what is no longer so.
+    pub(super) fn tell_all(&self) {
+        let mut list = self.lock();
+        list.news.clear();
+        self.announced.fetch_add(1, Ordering::Release);
+    }
+
     fn announce(&self, list: &mut List, key: Key) {
         list.news.push_back(key);
         if list.news.len() > NEWS {

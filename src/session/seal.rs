@@ -8,9 +8,11 @@ use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use super::id::Key;
 use crate::config::model::SessionKey;
 use crate::private_file;
 
@@ -23,6 +25,8 @@ pub const OVERHEAD: usize = KEY_ID + NONCE + TAG;
 pub struct Sealer {
     /// Never empty.
     keys: Vec<([u8; KEY_ID], RandomizedNonceKey)>,
+    /// One beside each key.
+    blinds: Vec<hmac::Key>,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -50,7 +54,7 @@ impl Sealer {
     }
 
     /// With a key that nobody keeps: for looking at a configuration.
-    pub(super) fn ephemeral() -> Result<Sealer, String> {
+    pub fn ephemeral() -> Result<Sealer, String> {
         Sealer::of([&draw()?])
     }
 
@@ -61,7 +65,24 @@ impl Sealer {
             let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, key).map_err(|_| "a session key cannot be used")?;
             Ok::<_, String>((id, key))
         };
-        Ok(Sealer { keys: keys.into_iter().map(one).collect::<Result<_, _>>()? })
+        let keys: Vec<_> = keys.into_iter().collect();
+        // Its own key, drawn from the one that seals (RFC 5869 in its simplest case: the input is uniform).
+        let blind = |key: &&[u8; 32]| {
+            hmac::Key::new(HMAC_SHA256, hmac::sign(&hmac::Key::new(HMAC_SHA256, *key), b"blind").as_ref())
+        };
+        let blinds = keys.iter().map(blind).collect();
+        Ok(Sealer { keys: keys.into_iter().map(one).collect::<Result<_, _>>()?, blinds })
+    }
+
+    /// A digest of `key` that says nothing to who lacks the sealing key: a subject has too few values to be hidden by a
+    /// plain one.
+    pub(super) fn blind(&self, key: &Key) -> Key {
+        Key::cut(hmac::sign(&self.blinds[0], key.bytes()).as_ref())
+    }
+
+    /// The same by every key.
+    pub(super) fn blinds(&self, key: &Key) -> impl Iterator<Item = Key> {
+        self.blinds.iter().map(|blind| Key::cut(hmac::sign(blind, key.bytes()).as_ref()))
     }
 
     /// Seals `value` for `purpose`.

@@ -77,6 +77,8 @@ pub struct Session {
     /// Released claims. The store refuses more than [`MAX_CLAIMS`] bytes of them.
     pub claims: Map<String, Value>,
     pub tokens: Tokens,
+    /// What the SSO granted, space-separated (RFC 6749 section 3.3).
+    pub scope: String,
     pub created: UnixTime,
     /// When it was used last, as far as this copy knows.
     pub seen: UnixTime,
@@ -123,6 +125,7 @@ impl Session {
             name: None,
             claims: Map::new(),
             tokens: Tokens::default(),
+            scope: String::new(),
             created: now,
             seen: now,
             standings: [None, None, None],

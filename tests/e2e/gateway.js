@@ -12,9 +12,10 @@ const PROGRAM = process.env.DARVAZEH_BIN ?? '../../target/debug/darvazeh';
 /** Long enough for a debug build on a busy machine. */
 const START_LIMIT = 20_000;
 
-/** Development CA, and a certificate for `localhost` that the SSO and the gateway both show. */
-export function certificates(folder) {
-  execFileSync(PROGRAM, ['certs', 'dev', '--out', folder, '--host', 'localhost']);
+/** Development CA, and a certificate for `localhost` and `hosts` that the SSO and the gateway both show. */
+export function certificates(folder, hosts = []) {
+  const names = ['localhost', ...hosts].flatMap((host) => ['--host', host]);
+  execFileSync(PROGRAM, ['certs', 'dev', '--out', folder, ...names]);
   const read = (name) => readFileSync(join(folder, name));
   return { ca: read('ca.pem'), tls: { cert: read('gateway.pem'), key: read('gateway.key') } };
 }
@@ -37,10 +38,10 @@ export async function startAgency() {
 }
 
 export class Gateway {
-  /** Writes `routes.yaml` into `folder` (where the certificates lie) and starts on free ports. */
-  static async start({ folder, ca, issuer, agency }) {
+  /** Writes `yaml` as `routes.yaml` into `folder` (where the certificates lie) and starts on free ports. */
+  static async start({ folder, ca, issuer, agency, yaml = routes({ issuer, agency }) }) {
     const config = join(folder, 'routes.yaml');
-    writeFileSync(config, routes({ issuer, agency }));
+    writeFileSync(config, yaml);
     const gateway = new Gateway();
     await gateway.#spawn(config, ca);
     return gateway;
@@ -61,6 +62,7 @@ export class Gateway {
       setTimeout(() => reject(new Error(`the gateway is not ready:\n${this.output}`)), START_LIMIT).unref();
     });
     const [, port, admin] = await ready;
+    this.port = Number(port);
     this.url = `https://localhost:${port}`;
     this.admin = `http://${admin}`;
   }

@@ -21,13 +21,16 @@ export function signingKey(alg) {
   return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg };
 }
 
-/** Starts the SSO. `port` 0 lets the system choose; the same port again is the same issuer with other keys. */
-export async function startSso({ tls, key, port = 0 }) {
+/**
+ * Starts the SSO. `port` 0 lets the system choose; the same port again is the same issuer with other keys. `clients` are
+ * registered besides the portal, and told of logouts by `fetch`.
+ */
+export async function startSso({ tls, key, port = 0, clients = [], fetch }) {
   let respond;
   const server = createServer(tls, (request, response) => respond(request, response));
   await new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
   const issuer = `https://localhost:${server.address().port}`;
-  const provider = new Provider(issuer, configuration(key));
+  const provider = new Provider(issuer, configuration(key, clients, fetch));
   const metadata = provider.callback();
   respond = (request, response) => {
     if (!request.url.startsWith('/interaction/')) return metadata(request, response);
@@ -44,19 +47,20 @@ export async function startSso({ tls, key, port = 0 }) {
   };
 }
 
-function configuration(key) {
+function configuration(key, clients, fetch) {
   return {
     jwks: { keys: [key] },
     acrValues: Object.keys(LEVELS),
     scopes: SCOPES.split(' '),
     claims: { openid: ['sub', 'acr', 'auth_time'] },
-    clientAuthMethods: ['none'],
+    clientAuthMethods: ['none', 'client_secret_basic', 'private_key_jwt'],
+    ...(fetch && { fetch }),
     clients: [{
       client_id: CLIENT.id,
       redirect_uris: [CLIENT.redirect],
       token_endpoint_auth_method: 'none',
       id_token_signed_response_alg: key.alg,
-    }],
+    }, ...clients],
     cookies: { keys: [randomUUID()] },
     ttl: { AccessToken: 300, IdToken: 300, Session: 3600, Interaction: 300, Grant: 3600 },
     interactions: { policy: policy(), url: (_context, { uid }) => `/interaction/${uid}` },
@@ -68,6 +72,7 @@ function configuration(key) {
     },
     features: {
       devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: () => ({

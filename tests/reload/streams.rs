@@ -95,7 +95,7 @@ async fn a_websocket_ends_when_its_route_is_gone() {
     inside.send(text("hello")).await.expect("open");
     assert_eq!(caller.exactly(text("hello").len()).await, Some(text("hello")));
     apply(&gateway, &standard(&agency.url())).await;
-    assert!(caller.rest().await.is_empty());
+    assert_eq!(caller.rest().await, [0x88, 0x02, 0x03, 0xf0], "Close, 1008");
     assert!(inside.rest().await.is_empty());
     gateway.metrics_when("an ended stream", |m| ended(m) == 1.0).await;
 }

@@ -3,13 +3,14 @@ use serde_json::json;
 use super::*;
 use crate::auth::testing::*;
 use crate::auth::token;
+use crate::config::model::Via;
 
 const SKEW: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn asks(level: Level) -> Requirement {
     let (acr_values, scope) = (String::new(), String::new());
-    Requirement { level, issuer: None, scopes: Vec::new(), max_age: None, acr_values, scope }
+    Requirement { level, issuer: None, scopes: Vec::new(), max_age: None, acr_values, scope, via: Via::Token }
 }
 
 fn aged(auth_time: Option<UnixTime>) -> Result<(), Denied> {

@@ -9,7 +9,7 @@ use super::change::{Change, Kind};
 use super::pairs::Pairs;
 use crate::cli::written;
 use crate::config::Config;
-use crate::config::model::{Agency, Cors, IdentityKind, Rate, RateBy, Route};
+use crate::config::model::{Agency, Cors, IdentityKind, Rate, RateBy, Route, Via};
 use crate::config::units::{show_duration, show_size};
 use crate::words::Level;
 
@@ -65,6 +65,7 @@ fn requirement(old: Side<'_>, new: Side<'_>, pairs: &Pairs, changes: &mut Vec<Ch
         return;
     }
     issuer(old, new, pairs, changes);
+    way_in(before.via, after.via, changes);
     scopes(&before.scopes, &after.scopes, changes);
     max_age(before.max_age, after.max_age, changes);
 }
@@ -78,6 +79,19 @@ fn issuer(old: Side<'_>, new: Side<'_>, pairs: &Pairs, changes: &mut Vec<Change>
         let mut change = Change::weaker(Kind::IssuerChanged, phrase).from(&**from).to(&**to);
         change.refuses = true;
         changes.push(change);
+    }
+}
+
+/// Tokens and sessions are two doors: one more is one more to guard.
+fn way_in(old: Via, new: Via, changes: &mut Vec<Change>) {
+    let doors = |via: Via| [("tokens", via != Via::Session), ("sessions", via.takes_sessions())];
+    for ((door, was), (_, is)) in doors(old).into_iter().zip(doors(new)) {
+        let change = match (was, is) {
+            (false, true) => Change::weaker(Kind::WayInOpened, format!("takes {door} too")),
+            (true, false) => Change::refusing(Kind::WayInClosed, format!("no longer takes {door}")),
+            _ => continue,
+        };
+        changes.push(change.from(old.as_str()).to(new.as_str()));
     }
 }
 

@@ -19,6 +19,7 @@ pub fn compare(old: &Config, new: &Config, pairs: &Pairs, changes: &mut Vec<Chan
         tokens(before, after, changes);
         levels(before, after, changes);
         keys(old, new, before, after, changes);
+        client(before, after, changes);
         name(&mut changes[first..], after);
     }
     for place in pairs.issuers.added() {
@@ -135,6 +136,40 @@ fn keys(old: &Config, new: &Config, before: &Issuer, after: &Issuer, changes: &m
         let (from, to) = (shown(before), shown(after));
         let phrase = format!("keys are fetched {to}, instead of {from}");
         changes.push(Change::neutral(Kind::KeysScheduleChanged, phrase).from(from).to(to));
+    }
+}
+
+/// The gateway as the SSO's client, and what it lets agencies know.
+fn client(old: &Issuer, new: &Issuer, changes: &mut Vec<Change>) {
+    let (before, after) = match (&old.client, &new.client) {
+        (None, None) => return,
+        (None, Some(client)) => {
+            let phrase = format!("the gateway logs callers in as its client `{}`", client.id);
+            return changes.push(Change::neutral(Kind::ClientAdded, phrase).to(&*client.id));
+        }
+        (Some(client), None) => {
+            let phrase = format!("the gateway is no longer its client `{}`: nobody can log in", client.id);
+            return changes.push(Change::refusing(Kind::ClientRemoved, phrase).from(&*client.id));
+        }
+        (Some(before), Some(after)) => (before, after),
+    };
+    for claim in after.claims.iter().filter(|claim| !before.claims.contains(claim)) {
+        changes
+            .push(Change::weaker(Kind::ClaimReleased, format!("agencies are told the claim `{claim}`")).to(&**claim));
+    }
+    for claim in before.claims.iter().filter(|claim| !after.claims.contains(claim)) {
+        let phrase = format!("agencies are no longer told the claim `{claim}`");
+        changes.push(Change::neutral(Kind::ClaimWithheld, phrase).from(&**claim));
+    }
+    let same = before.id == after.id
+        && before.auth == after.auth
+        && before.scopes == after.scopes
+        && before.par == after.par
+        && before.display_claim == after.display_claim
+        && before.provider == after.provider;
+    if !same {
+        let phrase = "the way the gateway is its client changes".to_owned();
+        changes.push(Change::neutral(Kind::ClientChanged, phrase).from(&*before.id).to(&*after.id));
     }
 }
 

@@ -104,6 +104,7 @@ fn sessions(sessions: &Sessions) -> String {
     let store = match store {
         SessionStore::Memory { max } => format!("in memory, {max} at most and {per_subject} of one subject"),
         SessionStore::Cookie => "sealed in cookies".to_owned(),
+        SessionStore::Redis(server) => format!("sealed in {}, {per_subject} of one subject", server.url),
     };
     let keys = match keys.len() {
         0 => "a key of its own".to_owned(),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::judge::{Contender, Explanation, RouteFacts, Verdict};
 use crate::auth::walk::{Finding, Outcome};
-use crate::config::model::RateBy;
+use crate::config::model::{RateBy, Via};
 use crate::config::units::show_duration;
 use crate::words::{Code, Level};
 
@@ -98,6 +98,11 @@ fn requires(route: &RouteFacts) -> Branch {
     if let Some(max_age) = route.max_age {
         text.push_str(&format!(", authenticated within {}", show_duration(max_age)));
     }
+    text.push_str(match route.via {
+        Via::Token => "",
+        Via::Session => ", by a session",
+        Via::Either => ", by a token or a session",
+    });
     Branch::new("requires", &text, twigs)
 }
 

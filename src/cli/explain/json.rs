@@ -96,7 +96,12 @@ fn object(fields: &[(String, String)]) -> Map<String, Value> {
 
 fn requires(route: &RouteFacts) -> Value {
     let max_age = route.max_age.map(|age| age.as_secs());
-    json!({ "level": route.level.number(), "issuer": route.issuer, "scopes": route.scopes, "max_age": max_age })
+    let mut requires =
+        json!({ "level": route.level.number(), "issuer": route.issuer, "scopes": route.scopes, "max_age": max_age });
+    if route.via.takes_sessions() {
+        requires["via"] = route.via.as_str().into();
+    }
+    requires
 }
 
 fn endpoints(route: &RouteFacts) -> Vec<Value> {

@@ -16,7 +16,7 @@ use crate::auth::suppose::suppose;
 use crate::auth::walk::{Finding, walk};
 use crate::auth::{self, Denied, TokenCache};
 use crate::clock::Clock;
-use crate::config::model::{ClientAuth, Listener, Rate, ServerTls, SupposedCaller};
+use crate::config::model::{ClientAuth, Listener, Rate, ServerTls, SupposedCaller, Via};
 use crate::config::units::show_duration;
 use crate::config::written::Written;
 use crate::forward::headers::identity;
@@ -30,6 +30,7 @@ use crate::pipeline::handle::{Met, find, rejected, too_large_first};
 use crate::pipeline::own;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::respond::{Asked, dress};
+use crate::pipeline::session::{self, LoginNeeded};
 use crate::route::explain::{Candidate, LostBecause, candidates};
 use crate::words::{Code, ConnInfo, Level, RequestId, RouteId};
 
@@ -84,6 +85,7 @@ pub struct RouteFacts {
     pub issuer: Option<String>,
     pub scopes: Vec<String>,
     pub max_age: Option<Duration>,
+    pub via: Via,
     pub rate: Option<Rate>,
     /// URL and weight.
     pub endpoints: Vec<(String, u32)>,
@@ -240,7 +242,12 @@ impl Judge<'_> {
             Err(Denied::LevelTooLow { has, .. }) => Some(*has),
             Err(_) => None,
         };
-        let permit = admitted.map_err(Refusal::Denied)?;
+        let permit = admitted.map_err(|denied| match denied {
+            Denied::TokenMissing if session::is_asked(&route.requirement, &arrived.headers) => {
+                Refusal::Login(Box::new(LoginNeeded::of_nobody(&route.requirement)))
+            }
+            denied => Refusal::Denied(denied),
+        })?;
         let agency = &self.snapshot.agencies[route.agency.0 as usize];
         let now = self.clock.now();
         let signer = &self.snapshot.signer;
@@ -323,6 +330,7 @@ impl Judge<'_> {
             issuer: live.requirement.issuer.as_ref().map(|issuer| issuer.model.name.to_string()),
             scopes: live.requirement.scopes.clone(),
             max_age: live.requirement.max_age,
+            via: live.requirement.via,
             rate: route.rate,
             endpoints: agency.endpoints.iter().map(|e| (e.url.to_string(), e.weight)).collect(),
         });

@@ -1,5 +1,7 @@
 //! `issuers`: whose tokens are believed, and what their claim values are worth.
 
+mod client;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use crate::config::model::{Algorithm, Issuer, JwksSource};
 use crate::config::read::{list, shown};
 use crate::words::Level;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "issuer",
     "audiences",
     "jwks",
@@ -26,6 +28,7 @@ const KEYS: [&str; 12] = [
     "refresh",
     "keep_keys",
     "ca",
+    "client",
 ];
 
 pub fn all(top: &Table<'_>, cx: &mut Context<'_>) -> (Vec<Option<Issuer>>, Names) {
@@ -54,10 +57,14 @@ fn issuer(
     let issuer = iss.and_then(|f| exact_issuer(&f, seen, cx));
     let remedy = "list what `aud` may hold: `audiences: [https://api.example.ir]`";
     let audiences = table.need(cx.faults, "audiences", remedy).and_then(|f| f.some_texts(cx.faults));
-    let jwks = key_source(&table, issuer, cx);
+    let metadata = table.get("metadata").map(|f| Metadata::read(&f, cx));
+    // Of metadata at fault nothing is known: neither where keys are, nor that they are elsewhere.
+    let known = metadata.unwrap_or_else(|| Some(Metadata::default()));
+    let jwks = known.as_ref().and_then(|metadata| key_source(&table, metadata, issuer, cx));
     let (level_claim, levels) = levels(&table, cx);
     let max_level = table.get("max_level").and_then(|f| level(&f, cx)).unwrap_or(Level::THREE);
     let fetch_roots = table.get("ca").map(|f| certificate::roots(&f, cx));
+    let client = table.get("client").map(|f| client::read(&f, known.as_ref(), issuer, cx));
     Some(Issuer {
         at: cx.position(place),
         name: Arc::from(name),
@@ -77,6 +84,7 @@ fn issuer(
         levels,
         refresh: duration_or(&table, "refresh", SECOND, DAY, defaults::KEYS_REFRESH, cx),
         keep_keys: duration_or(&table, "keep_keys", Duration::ZERO, 30 * DAY, defaults::KEEP_KEYS, cx),
+        client: client.flatten().map(Arc::new),
         // Last, so that everything is read before one missing part ends it.
         issuer: issuer?.to_owned(),
         audiences: audiences?,
@@ -98,25 +106,26 @@ fn exact_issuer<'a>(field: &Field<'a>, seen: &mut HashMap<String, Place>, cx: &m
 }
 
 /// `jwks` if written, else `metadata.jwks_uri`, else discovery at the issuer itself.
-fn key_source(issuer: &Table<'_>, iss: Option<&str>, cx: &mut Context<'_>) -> Option<JwksSource> {
-    let from_metadata = issuer.get("metadata").map(|f| metadata(&f, cx));
+fn key_source(issuer: &Table<'_>, metadata: &Metadata, iss: Option<&str>, cx: &mut Context<'_>) -> Option<JwksSource> {
     if let Some(field) = issuer.get("jwks") {
         return jwks(&field, cx);
     }
-    match from_metadata {
-        Some(Some(Some(uri))) => return Some(JwksSource::Uri(uri)),
-        Some(None) => return None,
-        _ => {}
+    if let Some(uri) = metadata.url("jwks_uri") {
+        return uri.map(JwksSource::Uri);
     }
     let (field, iss) = (issuer.get("issuer")?, iss?);
-    let well_known = format!("{}/.well-known/openid-configuration", iss.trim_end_matches('/'));
-    let discovery = url::absolute(&well_known).filter(|_| url::fetched(&field, cx).is_some());
-    if discovery.is_none() && url::absolute(&well_known).is_none() {
+    let discovery = well_known(iss).filter(|_| url::fetched(&field, cx).is_some());
+    if discovery.is_none() && well_known(iss).is_none() {
         let message = "without `jwks` the keys come by discovery, and this issuer is not a URL";
         let remedy = "add `jwks: { uri: https://… }` or `jwks: { file: … }`";
         field.fault(cx.faults, codes::BAD_URL, message, remedy);
     }
     discovery.map(JwksSource::Discovery)
+}
+
+/// Where OpenID Connect Discovery 1.0 section 4 has the metadata of an issuer (DI-1). `None`: it is not a URL.
+fn well_known(iss: &str) -> Option<Uri> {
+    url::absolute(&format!("{}/.well-known/openid-configuration", iss.trim_end_matches('/')))
 }
 
 fn jwks(field: &Field<'_>, cx: &mut Context<'_>) -> Option<JwksSource> {
@@ -194,19 +203,30 @@ const METADATA_LISTS: [&str; 4] = [
     "code_challenge_methods_supported",
 ];
 
-/// The SSO's metadata by hand. Gives `jwks_uri`, if it is there; `None` when that is at fault.
-fn metadata(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Option<Uri>> {
-    let known: Vec<&str> = METADATA_URLS.into_iter().chain(METADATA_LISTS).collect();
-    let table = field.table(cx.faults, &known)?;
-    for key in METADATA_LISTS {
-        table.get(key).map(|f| f.some_texts(cx.faults));
+/// An issuer's metadata by hand.
+#[derive(Default)]
+struct Metadata {
+    /// By key; `None`: at fault.
+    urls: Vec<(&'static str, Option<Uri>)>,
+    says_iss: bool,
+}
+
+impl Metadata {
+    fn read(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Metadata> {
+        let known: Vec<&str> = METADATA_URLS.into_iter().chain(METADATA_LISTS).chain([client::ISS_PARAMETER]).collect();
+        let table = field.table(cx.faults, &known)?;
+        for key in METADATA_LISTS {
+            table.get(key).map(|f| f.some_texts(cx.faults));
+        }
+        let url = |key| table.get(key).map(|f| (key, url::fetched(&f, cx)));
+        let urls = METADATA_URLS.into_iter().filter_map(url).collect();
+        let says_iss = table.get(client::ISS_PARAMETER).and_then(|f| f.flag(cx.faults)).unwrap_or(false);
+        Some(Metadata { urls, says_iss })
     }
-    for key in METADATA_URLS.into_iter().filter(|key| *key != "jwks_uri") {
-        table.get(key).map(|f| url::fetched(&f, cx));
-    }
-    match table.get("jwks_uri") {
-        Some(field) => url::fetched(&field, cx).map(Some),
-        None => Some(None),
+
+    /// `None`: not written; `None` inside: at fault.
+    fn url(&self, key: &str) -> Option<Option<Uri>> {
+        self.urls.iter().find(|(known, _)| *known == key).map(|(_, uri)| uri.clone())
     }
 }
 

@@ -16,8 +16,10 @@ mod listener;
 mod manner;
 mod names;
 mod pattern;
+mod portal;
 mod route;
 mod session;
+mod store;
 mod top;
 mod url;
 
@@ -95,7 +97,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "version",
     "include",
     "listeners",
@@ -111,6 +113,7 @@ const KEYS: [&str; 19] = [
     "sessions",
     "defaults",
     "cors",
+    "rates",
     "issuers",
     "agencies",
     "routes",
@@ -170,6 +173,7 @@ pub fn config<'t>(
     routes.resolve_agencies(&mut sections, complete, cx);
     conflict::check(&routes.list, &sections, cx);
     exposure::check(&routes.list, &sections, complete, cx);
+    portal::check(&routes.list, &sections, cx);
     let state_dir = top::text_or(&top, "state_dir", super::defaults::STATE_DIR, cx);
     let state_dir = cx.bases[0].join(state_dir);
     let read = parts.iter().map(|part| part.path.to_owned());
@@ -185,6 +189,7 @@ pub fn config<'t>(
         contact: top::contact(&top, cx),
         assertion: top::assertion(&top, cx),
         sessions: session::sessions(&top, cx),
+        shared_rates: store::rates(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,
         at_start: top::at_start(&top, cx),

@@ -13,7 +13,7 @@ use super::names::{self, Names};
 use super::{
     Context, DAY, Field, MILLISECOND, Place, SECOND, Sections, Table, codes, cors, defaults, listener, manner, pattern,
 };
-use crate::config::model::{HostPattern, PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment, Timeouts};
+use crate::config::model::{HostPattern, PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment, Timeouts, Via};
 use crate::config::read::shown;
 use crate::words::{AgencyId, IssuerId, Level};
 
@@ -146,7 +146,7 @@ impl Routes {
         let timeouts = timeouts.or(inherited.timeouts);
         let matched = matched?;
         let shared = &mut self.shared;
-        let open = Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None };
+        let open = Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None, via: Via::Token };
         let route = Route {
             at: cx.position(field.place()),
             name: Arc::from(name?),
@@ -174,16 +174,18 @@ fn require(
     sections: &mut Sections,
     cx: &mut Context<'_>,
 ) -> Option<Require> {
-    let table = field.table(cx.faults, &["level", "issuer", "scopes", "max_age"])?;
+    let table = field.table(cx.faults, &["level", "issuer", "scopes", "max_age", "via"])?;
     let scopes = table.get("scopes").map_or_else(Vec::new, |f| scopes(&f, cx));
     let max_age = table.get("max_age").and_then(|f| f.duration(cx.faults, SECOND..=365 * DAY));
+    let words = [Via::Token, Via::Session, Via::Either].map(|via| (via.as_str(), via));
+    let via = table.get("via").and_then(|f| f.word(cx.faults, &words)).unwrap_or_default();
     let chosen = table.get("issuer").map(|f| sections.issuer_names.resolve(&f, cx.faults));
     let written =
         table.need(cx.faults, "level", "write `level: 1`, `2` or `3`, or `level: 0` to open the route to anyone")?;
     let level = written.count(cx.faults, 0..=3).and_then(|n| Level::new(n as u8))?;
     if level == Level::NONE {
         refuse_conditions(&table, &scopes, cx);
-        return Some(Require { level, issuer: None, scopes, max_age });
+        return Some(Require { level, issuer: None, scopes, max_age, via: Via::Token });
     }
     let issuer = match chosen.or(default_issuer) {
         Some(resolved) => resolved,
@@ -191,14 +193,29 @@ fn require(
     };
     if let Some(id) = issuer {
         refuse_level_out_of_reach(&written, level, id, sections, cx);
+        if let Some(field) = table.get("via").filter(|_| via.takes_sessions()) {
+            refuse_without_client(&field, id, sections, cx);
+        }
     }
-    Some(Require { level, issuer: issuer.map(IssuerId), scopes, max_age })
+    Some(Require { level, issuer: issuer.map(IssuerId), scopes, max_age, via })
+}
+
+/// A session begins with a login, and only a client of the SSO can ask for one.
+fn refuse_without_client(via: &Field<'_>, issuer: u32, sections: &Sections, cx: &mut Context<'_>) {
+    let Some(Some(issuer)) = sections.issuers.get(issuer as usize) else { return };
+    if issuer.client.is_none() {
+        let name = &issuer.name;
+        let message = format!("nobody can log in: the gateway is no client of the issuer `{name}`");
+        let remedy = format!("add `client` to `issuers.{name}`, or write `via: token`");
+        via.fault(cx.faults, codes::NO_CLIENT, message, remedy);
+    }
 }
 
 /// On level 0 nobody is identified: what asks for more would be silently ignored.
 fn refuse_conditions(require: &Table<'_>, scopes: &[String], cx: &mut Context<'_>) {
     let scopes = require.get("scopes").filter(|_| !scopes.is_empty());
     let conditions = [("scopes", scopes), ("max_age", require.get("max_age")), ("issuer", require.get("issuer"))];
+    let conditions = conditions.into_iter().chain([("via", require.get("via"))]);
     for (key, field) in conditions {
         if let Some(field) = field {
             let message = format!("level 0 is open to anyone, so `{key}` would never be checked");
@@ -244,7 +261,7 @@ fn refuse_level_out_of_reach(
     written.fault(cx.faults, codes::LEVEL_OUT_OF_REACH, message, remedy);
 }
 
-fn scopes(field: &Field<'_>, cx: &mut Context<'_>) -> Vec<String> {
+pub fn scopes(field: &Field<'_>, cx: &mut Context<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for item in field.items(cx.faults).into_iter().flatten() {
         let Some(text) = item.text(cx.faults) else { continue };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::top::secret;
 use super::{Context, codes};
 use crate::config::defaults;
-use crate::config::model::{SessionKey, SessionLimit, SessionStore, Sessions};
+use crate::config::model::{RedisServer, SessionKey, SessionLimit, SessionStore, Sessions};
 use crate::config::read::{Field, Table, shown};
 
 const KEYS: [&str; 7] = ["store", "keys", "cookie", "levels", "per_subject", "max", "grace"];
@@ -47,26 +47,41 @@ pub fn sessions(top: &Table<'_>, cx: &mut Context<'_>) -> Sessions {
 }
 
 fn store(table: &Table<'_>, cx: &mut Context<'_>) -> SessionStore {
-    let words = [("memory", false), ("cookie", true)];
-    let is_cookie = table.get("store").and_then(|field| field.word(cx.faults, &words)).unwrap_or(false);
-    if !is_cookie {
-        let max = table.get("max").and_then(|field| field.count(cx.faults, 1..=100_000_000));
+    let field = table.get("store");
+    let store = match &field {
+        Some(field) if field.is_table() => redis(field, cx).map(SessionStore::Redis),
+        Some(field) => {
+            let is_cookie = field.word(cx.faults, &[("memory", false), ("cookie", true)]);
+            is_cookie.filter(|is| *is).map(|_| SessionStore::Cookie)
+        }
+        None => None,
+    };
+    let max = table.get("max");
+    let Some(store) = store else {
+        let max = max.and_then(|field| field.count(cx.faults, 1..=100_000_000));
         return SessionStore::Memory { max: max.map_or(defaults::SESSIONS_MAX, |max| max as u32) };
-    }
-    for key in ["max", "per_subject"] {
-        if let Some(field) = table.get(key) {
-            let message = format!("`{key}` has no meaning here: nobody can count sessions that browsers keep");
+    };
+    let uncounted = [max, table.get("per_subject").filter(|_| matches!(store, SessionStore::Cookie))];
+    for (key, field) in ["max", "per_subject"].into_iter().zip(uncounted) {
+        if let Some(field) = field {
+            let message =
+                format!("`{key}` has no meaning here: this gateway cannot count sessions that are not in its memory");
             let remedy = format!("take `{key}` out, or write `store: memory`");
             field.fault(cx.faults, codes::OUT_OF_BOUNDS, message, remedy);
         }
     }
     if !table.has("keys") {
-        let message =
-            "sessions in cookies need a key that every gateway of the fleet has, and that outlives this machine";
+        let message = "sessions that leave this machine need a key that every gateway of the fleet has";
         let remedy = "make one: `openssl rand -base64 32 > FILE`, and write `keys: [FILE]`";
         table.fault(cx.faults, codes::MISSING_KEY, message, remedy);
     }
-    SessionStore::Cookie
+    store
+}
+
+/// `{ redis: … }`
+fn redis(field: &Field<'_>, cx: &mut Context<'_>) -> Option<RedisServer> {
+    let table = field.table(cx.faults, &["redis"])?;
+    super::store::redis(&table.need(cx.faults, "redis", "write `store: { redis: redis://HOST }`")?, cx)
 }
 
 /// The first seals, all open.

@@ -107,7 +107,7 @@ fn assertion_key(field: &Field<'_>, cx: &mut Context<'_>) -> Option<SecretSource
 }
 
 /// Where a secret comes from, and what it is now: a path, `{ file: PATH }` or `${NAME}`.
-pub(super) fn secret(field: &Field<'_>, cx: &mut Context<'_>) -> Option<(SecretSource, Secret<Vec<u8>>)> {
+pub fn secret(field: &Field<'_>, cx: &mut Context<'_>) -> Option<(SecretSource, Secret<Vec<u8>>)> {
     if field.is_table() {
         let table = field.table(cx.faults, &["file"])?;
         return secret_file(&table.need(cx.faults, "file", "name the file: `{ file: PATH }`")?, cx);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Agency, ClientTls, Issuer};
+use crate::tls::certs::Identity;
 
 impl PartialEq for Issuer {
     fn eq(&self, other: &Issuer) -> bool {
@@ -22,6 +23,7 @@ impl PartialEq for Issuer {
             levels,
             refresh,
             keep_keys,
+            client,
         } = self;
         *name == other.name
             && *issuer == other.issuer
@@ -36,6 +38,7 @@ impl PartialEq for Issuer {
             && *levels == other.levels
             && *refresh == other.refresh
             && *keep_keys == other.keep_keys
+            && *client == other.client
     }
 }
 
@@ -82,7 +85,7 @@ impl PartialEq for Agency {
 impl PartialEq for ClientTls {
     fn eq(&self, other: &ClientTls) -> bool {
         let same_client = match (&self.client, &other.client) {
-            (Some(one), Some(two)) => one.chain == two.chain && one.key.secret_der() == two.key.secret_der(),
+            (Some(one), Some(two)) => same_identity(one, two),
             (None, None) => true,
             _ => false,
         };
@@ -90,7 +93,11 @@ impl PartialEq for ClientTls {
     }
 }
 
-fn same_roots(one: Option<&Arc<rustls::RootCertStore>>, two: Option<&Arc<rustls::RootCertStore>>) -> bool {
+pub(super) fn same_identity(one: &Identity, two: &Identity) -> bool {
+    one.chain == two.chain && one.key.secret_der() == two.key.secret_der()
+}
+
+pub(super) fn same_roots(one: Option<&Arc<rustls::RootCertStore>>, two: Option<&Arc<rustls::RootCertStore>>) -> bool {
     match (one, two) {
         (Some(one), Some(two)) => one.roots == two.roots,
         (None, None) => true,

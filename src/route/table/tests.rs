@@ -39,7 +39,14 @@ fn route(text: &str) -> Route {
         hosts: hosts.split(',').filter(|h| !h.is_empty()).map(host).collect(),
         path,
         methods: methods.into(),
-        require: Require { level: Level::NONE, issuer: None, scopes: Vec::new(), max_age: None }.into(),
+        require: Require {
+            level: Level::NONE,
+            issuer: None,
+            scopes: Vec::new(),
+            max_age: None,
+            via: Default::default(),
+        }
+        .into(),
         rewrite: Rewrite::default().into(),
         body_limit: None,
         rate: None,

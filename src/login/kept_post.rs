@@ -1,0 +1,278 @@
+//! A form that needed more than its session had: kept until the step-up is done, and sent once (point 2 of a step-up that
+//! loses nothing).
+//!
+//! What is kept is sealed with a key that only the browser's sealed attempt holds: who reads the memory of the gateway reads
+//! no form. Bounded in size, number and time, and bound to the subject of the session that sent it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde::{Deserialize, Serialize};
+
+use super::form;
+use super::random;
+use super::state::{self, cleared, written};
+use crate::clock::UnixTime;
+
+/// Bytes of a form: a long letter, not a scan.
+pub const MAX_FORM: usize = 256 * 1024;
+/// Bytes of all that wait.
+const MAX_ALL: usize = 64 * 1024 * 1024;
+/// Seconds: a step-up, and a look at the page after it.
+const LIFETIME: i64 = 900;
+/// Fields that a page lists.
+const MAX_NAMES: usize = 20;
+const COOKIE: &str = "__Host-darvazeh-form-";
+/// What the page after a step-up sends instead of the form.
+const GO: &str = "gateway-send";
+
+/// Where a form waits, and what it is opened with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    id: String,
+    key: String,
+    /// Whose form it is: says nothing of who that is.
+    whose: String,
+}
+
+impl Ticket {
+    pub fn fresh(whose: String) -> Ticket {
+        Ticket { id: URL_SAFE_NO_PAD.encode(random::<12>()), key: URL_SAFE_NO_PAD.encode(random::<32>()), whose }
+    }
+
+    pub fn is_of(&self, issuer: &str, subject: &str) -> bool {
+        self.whose == owner(issuer, subject)
+    }
+
+    /// Whom a form is kept for.
+    pub fn for_owner(issuer: &str, subject: &str) -> Ticket {
+        Ticket::fresh(owner(issuer, subject))
+    }
+
+    fn cipher(&self) -> Option<RandomizedNonceKey> {
+        RandomizedNonceKey::new(&AES_256_GCM_SIV, &URL_SAFE_NO_PAD.decode(&self.key).ok()?).ok()
+    }
+
+    /// What the page's button sends as its body.
+    pub fn go(&self) -> String {
+        format!("{GO}={}", self.id)
+    }
+
+    /// The cookie that lets the page send the form.
+    pub fn cookie(&self) -> Option<HeaderValue> {
+        written(&format!("{COOKIE}{}", self.id), &format!("{}.{}", self.key, self.whose), LIFETIME)
+    }
+
+    /// The end of that cookie.
+    pub fn cleared(&self) -> Option<HeaderValue> {
+        cleared(&format!("{COOKIE}{}", self.id))
+    }
+
+    /// The ticket of a browser that sends `go`.
+    fn presented(headers: &HeaderMap, go: &[u8]) -> Option<Ticket> {
+        let sent = std::str::from_utf8(go).ok()?.strip_prefix(GO)?.strip_prefix('=')?;
+        let (id, value) = state::ours(headers, COOKIE).find(|(id, _)| id == sent)?;
+        let (key, whose) = std::str::from_utf8(value).ok()?.split_once('.')?;
+        Some(Ticket { id, key: key.to_owned(), whose: whose.to_owned() })
+    }
+}
+
+fn owner(issuer: &str, subject: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&digest(&SHA256, format!("form\0{issuer}\0{subject}").as_bytes()).as_ref()[..16])
+}
+
+/// A form as it was sent.
+#[derive(Serialize, Deserialize)]
+pub struct Form {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    pub content_type: String,
+    #[serde(with = "base64_text")]
+    pub body: Vec<u8>,
+}
+
+mod base64_text {
+    use super::*;
+
+    pub fn serialize<S: serde::Serializer>(bytes: &[u8], out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        URL_SAFE_NO_PAD.decode(text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Form {
+    /// Whether a request is a form that a page sent as a navigation: what a browser can send again in its place.
+    pub fn is_kept(method: &Method, headers: &HeaderMap) -> bool {
+        let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let kind = kind.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        let form: [&[u8]; 3] = [b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain"];
+        method == Method::POST && form.iter().any(|form| kind.eq_ignore_ascii_case(form))
+    }
+
+    /// The names of its fields, never their values.
+    pub fn field_names(&self) -> Vec<String> {
+        if self.content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
+            return multipart_names(&self.body);
+        }
+        form::names(&self.body, MAX_NAMES)
+    }
+}
+
+/// The names in `Content-Disposition: form-data; name="…"` (RFC 7578 section 4.2). Only shown, so found by their look.
+fn multipart_names(body: &[u8]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut at = 0;
+    while let Some(found) = memchr::memmem::find(&body[at..], b"form-data; name=\"") {
+        let from = at + found + b"form-data; name=\"".len();
+        let Some(length) = memchr::memchr(b'"', &body[from..]) else { break };
+        let name = String::from_utf8_lossy(&body[from..from + length]).into_owned();
+        if names.len() < MAX_NAMES && !names.contains(&name) {
+            names.push(name);
+        }
+        at = from + length;
+    }
+    names
+}
+
+/// Forms that wait.
+#[derive(Default)]
+pub struct KeptForms(Mutex<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    forms: HashMap<String, Waiting>,
+    bytes: usize,
+}
+
+struct Waiting {
+    sealed: Vec<u8>,
+    until: UnixTime,
+}
+
+impl KeptForms {
+    /// False: it is too large, or there is no room.
+    pub fn keep(&self, ticket: &Ticket, form: &Form, now: UnixTime) -> bool {
+        let (Some(cipher), Ok(mut sealed)) = (ticket.cipher(), serde_json::to_vec(form)) else { return false };
+        let Ok(nonce) = cipher.seal_in_place_append_tag(Aad::from(ticket.id.as_bytes()), &mut sealed) else {
+            return false;
+        };
+        sealed.extend_from_slice(nonce.as_ref());
+        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.forms.retain(|_, waiting| waiting.until > now);
+        shelf.bytes = shelf.forms.values().map(|waiting| waiting.sealed.len()).sum();
+        if shelf.bytes + sealed.len() > MAX_ALL {
+            return false;
+        }
+        shelf.bytes += sealed.len();
+        shelf.forms.insert(ticket.id.clone(), Waiting { sealed, until: now + LIFETIME });
+        true
+    }
+
+    /// For the page that shows it; it stays.
+    pub fn look(&self, ticket: &Ticket, now: UnixTime) -> Option<Form> {
+        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = shelf.forms.get(&ticket.id).filter(|waiting| waiting.until > now)?;
+        opened(ticket, waiting.sealed.clone())
+    }
+
+    /// The form that a page's button stands for, once: of two clicks one gets it.
+    pub fn take(&self, headers: &HeaderMap, go: &[u8], now: UnixTime) -> Option<(Ticket, Form)> {
+        let ticket = Ticket::presented(headers, go)?;
+        let waiting = {
+            let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            shelf.forms.remove(&ticket.id)?
+        };
+        let form = opened(&ticket, waiting.sealed).filter(|_| waiting.until > now)?;
+        Some((ticket, form))
+    }
+}
+
+fn opened(ticket: &Ticket, mut sealed: Vec<u8>) -> Option<Form> {
+    let nonce = sealed.split_off(sealed.len().checked_sub(NONCE_LEN)?);
+    let nonce = Nonce::try_assume_unique_for_key(&nonce).ok()?;
+    let plain = ticket.cipher()?.open_in_place(nonce, Aad::from(ticket.id.as_bytes()), &mut sealed).ok()?;
+    serde_json::from_slice(plain).ok()
+}
+
+/// Whether a request may be a page's button: a form as short as that. Cheap to ask.
+pub fn may_be_go(method: &Method, headers: &HeaderMap) -> bool {
+    let short = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    Form::is_kept(method, headers) && short.is_some_and(|length| length <= GO_MAX)
+}
+
+/// Whether it is one: then nothing of it is for an agency, whatever became of the form.
+pub fn is_go(body: &[u8]) -> bool {
+    body.strip_prefix(GO.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
+}
+
+/// Bytes of a button's body.
+pub const GO_MAX: usize = 64;
+
+/// Puts a kept form's body and type in the place of the button's.
+pub fn restore(form: Form, headers: &mut HeaderMap) -> Option<Bytes> {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::try_from(form.content_type).ok()?);
+    headers.remove(header::CONTENT_LENGTH);
+    Some(Bytes::from(form.body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(body: &[u8]) -> Form {
+        let content_type = "application/x-www-form-urlencoded".to_owned();
+        Form { method: "POST".into(), target: "/x?y".into(), content_type, body: body.to_vec() }
+    }
+
+    fn browser(ticket: &Ticket) -> HeaderMap {
+        let cookie = ticket.cookie().unwrap();
+        let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, pair.parse().unwrap());
+        headers.insert(header::CONTENT_LENGTH, ticket.go().len().into());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers
+    }
+
+    #[test]
+    fn a_form_is_sent_once_by_the_browser_that_has_its_ticket() {
+        let kept = KeptForms::default();
+        let ticket = Ticket::for_owner("sso", "citizen");
+        assert!(kept.keep(&ticket, &form(b"a=1&b=2"), 100));
+        assert_eq!(kept.look(&ticket, 100).unwrap().field_names(), ["a", "b"]);
+        let headers = browser(&ticket);
+        assert!(may_be_go(&Method::POST, &headers) && is_go(ticket.go().as_bytes()) && ticket.go().len() <= GO_MAX);
+        assert!(kept.take(&HeaderMap::new(), ticket.go().as_bytes(), 100).is_none(), "another browser");
+        let (found, sent) = kept.take(&headers, ticket.go().as_bytes(), 100).unwrap();
+        assert_eq!((found, sent.body), (ticket.clone(), b"a=1&b=2".to_vec()));
+        assert!(kept.take(&headers, ticket.go().as_bytes(), 100).is_none(), "a second click");
+        assert!(ticket.is_of("sso", "citizen") && !ticket.is_of("sso", "another"));
+    }
+
+    #[test]
+    fn a_form_is_forgotten_after_its_time_and_large_ones_find_no_room() {
+        let kept = KeptForms::default();
+        let ticket = Ticket::for_owner("sso", "citizen");
+        assert!(kept.keep(&ticket, &form(b"a=1"), 100));
+        assert!(kept.look(&ticket, 100 + LIFETIME).is_none());
+        assert!(!kept.keep(&ticket, &form(&vec![b'x'; MAX_ALL]), 100));
+    }
+
+    #[test]
+    fn names_of_fields_are_found_in_both_kinds_of_form() {
+        let multipart = b"--x\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"a\"\r\n\r\n1\r\n--x--";
+        let form = Form { content_type: "multipart/form-data; boundary=x".into(), ..form(multipart) };
+        assert_eq!(form.field_names(), ["photo"]);
+    }
+}

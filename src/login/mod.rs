@@ -1,0 +1,263 @@
+//! The gateway as an OpenID relying party: one login for every portal behind it. Floor 2.
+//!
+//! ```text
+//! begin ── authorize   the address at the SSO        state   one attempt, sealed in a cookie
+//! callback ── id_token is it the answer?             client  the token endpoint, and who we are to it
+//! logout ── logout_token   what the SSO ends         status  who is logged in, for the portal's page
+//! kept_post            a form that waits for a step-up
+//! refresh              new tokens ahead of time      provider   the SSO's endpoints
+//! pages                what a citizen reads          hosts   the portals: where a login may return to
+//! ```
+//!
+//! It answers what lies below `/.gateway/` for browsers and the SSO. Whether a request may pass is judged by `auth`; which
+//! session it has is known to `session`. It knows no route and no agency.
+
+pub mod authorize;
+pub mod begin;
+pub mod callback;
+pub mod client;
+pub mod form;
+pub mod hosts;
+mod id_token;
+pub mod kept_post;
+pub mod logout;
+mod logout_token;
+mod once;
+mod pages;
+mod provider;
+pub mod refresh;
+pub mod state;
+pub mod stats;
+pub mod status;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use tokio::runtime::Handle;
+
+use self::client::{Failed, TokenClient};
+use self::hosts::Hosts;
+use self::kept_post::KeptForms;
+use self::once::Once;
+use self::provider::Endpoints;
+use self::stats::Stats;
+use crate::answer::{Language, Link, Notice, manner, render};
+use crate::auth::Issuer;
+use crate::body::Body;
+use crate::clock::UnixTime;
+use crate::config::Config;
+use crate::config::model::{Client, ClientProof, Contact, IdentityKind, ProviderEndpoints};
+use crate::fetch::Fetcher;
+use crate::session::{Known, Loaded, Sessions, StoreAway};
+use crate::words::{Code, RequestId};
+
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system gives randomness");
+    bytes
+}
+
+/// The relying party of a configuration. A reload makes a new one that goes on with what is under way.
+pub struct Login {
+    /// By issuer; `None`: the gateway is no client there.
+    parties: Vec<Option<Arc<Party>>>,
+    pub hosts: Hosts,
+    /// Some agency is sent the SSO's own access tokens.
+    keeps_access_tokens: bool,
+    common: Arc<Common>,
+}
+
+/// What outlives a reload.
+#[derive(Default)]
+struct Common {
+    used: Once,
+    forms: KeptForms,
+    stats: Stats,
+}
+
+/// The gateway at one SSO.
+pub struct Party {
+    pub issuer: Arc<Issuer>,
+    pub client: Arc<Client>,
+    tokens: Arc<TokenClient>,
+    endpoints: Arc<Endpoints>,
+    control: Handle,
+    /// No refresh is tried before, unless it must be.
+    away_until: AtomicI64,
+}
+
+impl Login {
+    /// `issuers`: those of `config`, in its order. `control`: where the SSO is asked. Errors: a secret of a client that
+    /// cannot be read any more.
+    pub fn new(
+        config: &Config,
+        issuers: &[Arc<Issuer>],
+        previous: Option<&Login>,
+        control: &Handle,
+    ) -> Result<Login, String> {
+        let parties = issuers.iter().map(|issuer| Party::of(issuer, control));
+        let common = match previous {
+            Some(previous) => previous.common.clone(),
+            None => Arc::default(),
+        };
+        Ok(Login {
+            parties: parties.collect::<Result<_, String>>()?,
+            hosts: Hosts::of(config),
+            keeps_access_tokens: config.agencies.iter().any(|agency| agency.identity == IdentityKind::Token),
+            common,
+        })
+    }
+
+    /// Nobody can log in: for looking at a configuration.
+    pub fn off() -> Login {
+        Login { parties: Vec::new(), hosts: Hosts::default(), keeps_access_tokens: false, common: Arc::default() }
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.common.stats
+    }
+
+    pub fn forms(&self) -> &KeptForms {
+        &self.common.forms
+    }
+
+    /// The party of an issuer's name.
+    pub fn party(&self, name: &str) -> Option<&Arc<Party>> {
+        self.parties.iter().flatten().find(|party| *party.issuer.model.name == *name)
+    }
+
+    /// The party of an `iss`.
+    fn party_of(&self, iss: &str) -> Option<&Arc<Party>> {
+        self.parties.iter().flatten().find(|party| party.issuer.model.issuer == iss)
+    }
+
+    fn only_party(&self) -> Option<&Arc<Party>> {
+        let mut parties = self.parties.iter().flatten();
+        parties.next().filter(|_| parties.next().is_none())
+    }
+
+    /// Whether there is anybody to log in at.
+    pub fn is_on(&self) -> bool {
+        self.parties.iter().any(Option::is_some)
+    }
+}
+
+impl Party {
+    fn of(issuer: &Arc<Issuer>, control: &Handle) -> Result<Option<Arc<Party>>, String> {
+        let model = &issuer.model;
+        let Some(client) = &model.client else { return Ok(None) };
+        let identity = match &client.auth {
+            ClientProof::Tls(identity) => Some(identity.clone()),
+            _ => None,
+        };
+        let fetcher = Fetcher::with_identity(model.fetch_roots.clone(), identity);
+        let tokens = TokenClient::new(client, model.issuer.clone(), fetcher.clone());
+        let tokens = tokens.map_err(|why| format!("issuers.{}.client: {why}", model.name))?;
+        Ok(Some(Arc::new(Party {
+            issuer: issuer.clone(),
+            client: client.clone(),
+            tokens: Arc::new(tokens),
+            endpoints: Arc::new(Endpoints::new(client.provider.clone(), model.issuer.clone(), fetcher)),
+            control: control.clone(),
+            away_until: AtomicI64::new(0),
+        })))
+    }
+
+    /// Asks the SSO from the control runtime, so that no worker waits on its connections. Cancel: the question goes on.
+    async fn on_control<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failed>> + Send + 'static,
+    ) -> Result<T, Failed> {
+        let done = self.control.spawn(work).await;
+        done.unwrap_or_else(|_| Err(Failed::Away("the gateway is ending".to_owned())))
+    }
+}
+
+impl Party {
+    /// Where the SSO's endpoints are, asked now if they are not known.
+    async fn endpoints(&self) -> Result<Arc<ProviderEndpoints>, Failed> {
+        let endpoints = self.endpoints.clone();
+        self.on_control(async move { endpoints.get().await.map_err(Failed::Away) }).await
+    }
+}
+
+/// A request to one of the gateway's own pages, or one that is sent to them.
+pub struct Visit<'a> {
+    pub sessions: &'a Sessions,
+    pub known: &'a Known,
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+    /// Scheme and host as the browser sees them: `https://portal.example.ir`.
+    pub origin: &'a str,
+    pub request_id: RequestId,
+    pub contact: &'a Contact,
+    pub now: UnixTime,
+}
+
+impl Visit<'_> {
+    pub fn language(&self) -> Language {
+        manner(self.method, self.headers).language
+    }
+
+    async fn session(&self) -> Result<Option<Loaded>, StoreAway> {
+        self.sessions.load(self.known, self.headers, self.now).await
+    }
+
+    /// An answer that is none of the good ones, in the caller's own dress. `link`: what can be done next.
+    fn refuse(&self, code: Code, detail: Option<&str>, link: Option<Link<'_>>) -> Response<Body> {
+        let notice = Notice { code, detail, request_id: self.request_id, contact: self.contact, link };
+        render(&notice, manner(self.method, self.headers))
+    }
+
+    /// The store cannot be asked: the cookie stays, later it is good again.
+    fn store_away(&self) -> Response<Body> {
+        let mut response = self.refuse(Code::SessionStoreAway, None, None);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        response
+    }
+}
+
+/// 303: whatever was sent, a GET follows (SB-1).
+pub fn see_other(location: &str) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = http::StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("/"));
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn setting(mut response: Response<Body>, cookies: &[HeaderValue]) -> Response<Body> {
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+    }
+    response
+}
+
+/// Where to log in, for a link or a script: `/.gateway/login?…`.
+pub fn login_url(party: &Party, level: u8, max_age: Option<u64>, to: Option<&str>, several: bool) -> String {
+    let mut form = form::Form::default();
+    form.push("level", &level.to_string());
+    if let Some(max_age) = max_age {
+        form.push("max_age", &max_age.to_string());
+    }
+    if several {
+        form.push("issuer", &party.issuer.model.name);
+    }
+    if let Some(to) = to {
+        form.push("to", to);
+    }
+    form.behind(begin::PATH)
+}
+
+impl Login {
+    /// The same, with the issuer named where there are several.
+    pub fn url(&self, party: &Party, level: u8, max_age: Option<u64>, to: Option<&str>) -> String {
+        login_url(party, level, max_age, to, self.only_party().is_none())
+    }
+}

@@ -1,0 +1,85 @@
+//! The gateway's own pages and endpoints for people who log in, and for the SSO: what lies below `/.gateway/` besides the
+//! keys. Finds which one is asked for; `login` answers.
+
+use http::{HeaderValue, Method, Response};
+
+use super::gate::Gate;
+use super::refusal::Refusal;
+use super::session::{origin, visit};
+use super::worker::View;
+use crate::body::Body;
+use crate::intake::Arrived;
+use crate::live::Snapshot;
+use crate::login::{begin, callback, logout, status};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Begin,
+    Callback,
+    Logout,
+    SignedOut,
+    Status,
+    BackChannel,
+    FrontChannel,
+}
+
+const PLACES: [(&str, Place); 7] = [
+    (begin::PATH, Place::Begin),
+    (callback::PATH, Place::Callback),
+    (logout::PATH, Place::Logout),
+    (logout::SIGNED_OUT, Place::SignedOut),
+    (status::PATH, Place::Status),
+    (logout::BACK_CHANNEL, Place::BackChannel),
+    (logout::FRONT_CHANNEL, Place::FrontChannel),
+];
+
+impl Place {
+    /// Where portals are, and for the SSO wherever it was told.
+    fn is_at(self, snapshot: &Snapshot, arrived: &Arrived) -> bool {
+        let for_sso = matches!(self, Place::BackChannel | Place::FrontChannel);
+        snapshot.login.is_on() && (for_sso || snapshot.login.hosts.has(arrived.authority.name()))
+    }
+
+    const fn allow(self) -> &'static str {
+        match self {
+            Place::Begin | Place::Callback | Place::SignedOut | Place::FrontChannel => "GET, HEAD",
+            Place::Logout => "GET, HEAD, POST",
+            Place::Status => "GET, HEAD, OPTIONS",
+            Place::BackChannel => "POST",
+        }
+    }
+}
+
+/// Which of them a request is for.
+pub fn asked(snapshot: &Snapshot, arrived: &Arrived) -> Option<Place> {
+    let path = arrived.path.strip_prefix(b"/.gateway/").map(|_| &*arrived.path)?;
+    let (_, place) = PLACES.iter().find(|(known, _)| known.as_bytes() == path)?;
+    place.is_at(snapshot, arrived).then_some(*place)
+}
+
+/// Errors: another method than it takes.
+pub async fn answer(
+    gate: &Gate,
+    view: &View,
+    place: Place,
+    arrived: &Arrived,
+    body: Body,
+) -> Result<Response<Body>, Refusal> {
+    let method = if arrived.method == Method::HEAD { "GET" } else { arrived.method.as_str() };
+    if !place.allow().split(", ").any(|allowed| allowed == method) {
+        return Err(Refusal::MethodNotAllowed(HeaderValue::from_static(place.allow())));
+    }
+    let origin = origin(gate, arrived);
+    let visit = visit(gate, view, arrived, &origin);
+    let query = arrived.query.as_deref().unwrap_or_default();
+    let login = &view.snapshot.login;
+    Ok(match place {
+        Place::Begin => login.answer_begin(&visit, query).await,
+        Place::Callback => login.answer_callback(&visit, query).await,
+        Place::Logout => login.answer_logout(&visit, body).await,
+        Place::SignedOut => login.answer_signed_out(&visit),
+        Place::Status => login.answer_status(&visit).await,
+        Place::BackChannel => login.answer_back_channel(&visit, body).await,
+        Place::FrontChannel => login.answer_front_channel(&visit, query).await,
+    })
+}

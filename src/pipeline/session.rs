@@ -1,0 +1,385 @@
+//! Who asks, by the session that the gateway keeps for them: the way in of routes with `via: session` or `either`.
+//!
+//! A browser on its way to a page is sent to log in; a script is told where (SU-6), since a redirect to another site is
+//! nothing it could follow. Unsafe requests must come from a page of the same origin (BF-3). The only file that makes
+//! permits of sessions.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Response};
+
+use super::gate::Gate;
+use super::refusal::Refusal;
+use super::worker::View;
+use crate::answer::{Dress, LinkKind, manner};
+use crate::auth::session::{Facts, admit_session};
+use crate::auth::{Denied, Permit, Requirement, Verified};
+use crate::body::Body;
+use crate::config::model::{IdentityKind, Via};
+use crate::intake::Arrived;
+use crate::live::RouteLive;
+use crate::login::begin::Wanted;
+use crate::login::kept_post::{self, Form, Ticket};
+use crate::login::logout::same_origin;
+use crate::login::refresh::Fresh;
+use crate::login::stats::KeptForm;
+use crate::login::{Party, Visit, form};
+use crate::message::Upgrade;
+use crate::session::Loaded;
+use crate::words::{Code, Level, Scheme};
+
+/// A caller who was let in.
+pub struct Entered {
+    pub permit: Permit,
+    /// `None`: by a token, or on a route that is open to anyone.
+    pub session: Option<Loaded>,
+    pub cookies: Vec<HeaderValue>,
+}
+
+impl From<Permit> for Entered {
+    fn from(permit: Permit) -> Entered {
+        Entered { permit, session: None, cookies: Vec::new() }
+    }
+}
+
+/// Somebody must log in, or log in more strongly.
+#[derive(Debug)]
+pub struct LoginNeeded {
+    pub code: Code,
+    pub kind: LinkKind,
+    /// `/.gateway/login?…`
+    pub url: String,
+    /// A browser that shows pages is sent there at once.
+    pub redirect: Option<String>,
+    pub cookies: Vec<HeaderValue>,
+    /// What a token would have been told, for the challenge.
+    pub denied: Denied,
+    /// The request is a form of this session, which can be kept until the step-up is done.
+    keeps_form: Option<Ticket>,
+}
+
+impl LoginNeeded {
+    /// What somebody without a session is told, wherever they ask: for `explain`.
+    pub fn of_nobody(requirement: &Requirement) -> LoginNeeded {
+        LoginNeeded {
+            code: Code::LoginRequired,
+            kind: LinkKind::SignIn,
+            url: format!("{}?level={}", crate::login::begin::PATH, requirement.level),
+            redirect: None,
+            cookies: Vec::new(),
+            denied: Denied::TokenMissing,
+            keeps_form: None,
+        }
+    }
+}
+
+/// Whether this request's caller is known by a session: always on `via: session`, else where no token is sent.
+pub fn is_asked(requirement: &Requirement, headers: &HeaderMap) -> bool {
+    match requirement.via {
+        Via::Token => false,
+        Via::Session => requirement.level > Level::NONE,
+        Via::Either => requirement.level > Level::NONE && !headers.contains_key(header::AUTHORIZATION),
+    }
+}
+
+/// Judges the caller's session by what the route asks.
+pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrived) -> Result<Entered, Refusal> {
+    let requirement = &*route.requirement;
+    let origin = origin(gate, arrived);
+    let visit = visit(gate, view, arrived, &origin);
+    if is_unsafe(arrived) && !same_origin(&arrived.headers, &origin) {
+        return Err(Refusal::CrossSite);
+    }
+    let login = &view.snapshot.login;
+    let issuer = requirement.issuer.as_ref().ok_or(Refusal::Denied(Denied::KeysUnavailable))?;
+    let party = login.party(&issuer.model.name).ok_or(Refusal::Denied(Denied::KeysUnavailable))?;
+    let needs = |denied, session: Option<&Loaded>| {
+        Refusal::Login(Box::new(need_login(view, requirement, party, arrived, &origin, denied, session)))
+    };
+    let load = || async {
+        let loaded = visit.sessions.load(visit.known, visit.headers, visit.now).await;
+        let loaded = loaded.map_err(|_| Refusal::StoreAway)?;
+        // One of another issuer stands for nobody here.
+        loaded.filter(|l| *l.session().issuer == *issuer.model.name).ok_or_else(|| needs(Denied::TokenMissing, None))
+    };
+    let mut loaded = load().await?;
+    let mut cookies = Vec::new();
+    if view.agency(route.agency).agency.identity == IdentityKind::Token {
+        // Boxed: a refresh is rare.
+        let fresh = Box::pin(login.freshen(party, &loaded, &visit)).await.map_err(|_| Refusal::StoreAway)?;
+        match fresh {
+            Fresh::Yes => {}
+            Fresh::Renewed(set) => {
+                cookies.extend(set.values().iter().cloned());
+                loaded = load().await?;
+            }
+            Fresh::Gone => return Err(needs(Denied::TokenMissing, None)),
+            Fresh::Away => return Err(Refusal::SsoUnavailable),
+        }
+    }
+    let caller = caller(&loaded, requirement, party, visit.now);
+    let admitted = admit_session(requirement, &caller, issuer.model.clock_skew, visit.now);
+    let permit = admitted.map_err(|denied| match denied {
+        Denied::LevelTooLow { .. } | Denied::AuthenticationTooOld => needs(denied, Some(&loaded)),
+        denied => Refusal::Denied(denied),
+    })?;
+    if let Some(set) = visit.sessions.touch(&loaded, visit.headers, visit.now) {
+        cookies.extend(set.values().iter().cloned());
+    }
+    Ok(Entered { permit, session: Some(loaded), cookies })
+}
+
+/// What the session says of its caller, made once for each level that it has.
+fn caller(loaded: &Loaded, requirement: &Requirement, party: &Party, now: i64) -> Arc<Verified> {
+    let level = loaded.level_at(now);
+    let session = loaded.session();
+    // A login at a lower level may be the more recent one, and is what `max_age` of such a route asks for.
+    let enough = [Level::ONE, Level::TWO, Level::THREE].into_iter().filter(|l| *l >= requirement.level && *l <= level);
+    let auth_time = enough.filter_map(|level| session.auth_time_for(level)).max();
+    let make = || {
+        let standing = session.standing(level);
+        Verified::of_session(Facts {
+            issuer: party.issuer.iss(),
+            subject: &session.sub,
+            client: &party.client.id,
+            acr: standing.map(|standing| &*standing.acr),
+            level,
+            auth_time: auth_time.or(standing.and_then(|standing| standing.auth_time)),
+            scopes: session.scope.split(' ').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+            claims: &session.claims,
+            access_token: session.tokens.access.as_ref(),
+        })
+    };
+    let known = loaded.memo(level, make);
+    if requirement.max_age.is_none() || known.auth_time == auth_time { known } else { Arc::new(make()) }
+}
+
+fn need_login(
+    view: &View,
+    requirement: &Requirement,
+    party: &Party,
+    arrived: &Arrived,
+    origin: &str,
+    denied: Denied,
+    session: Option<&Loaded>,
+) -> LoginNeeded {
+    let navigates = is_navigation(arrived);
+    let own = target(arrived);
+    let to = if navigates { Some(own.as_str()) } else { referring(arrived, origin) };
+    let max_age = requirement.max_age.filter(|_| denied == Denied::AuthenticationTooOld).map(|age| age.as_secs());
+    let url = view.snapshot.login.url(party, requirement.level.number(), max_age, to);
+    let safe = matches!(arrived.method, Method::GET | Method::HEAD);
+    let (code, kind) = match denied {
+        Denied::TokenMissing => (Code::LoginRequired, LinkKind::SignIn),
+        denied => (denied.code(), LinkKind::StepUp),
+    };
+    let keeps = session.filter(|_| navigates && Form::is_kept(&arrived.method, &arrived.headers));
+    let keeps_form = keeps.map(|loaded| Ticket::for_owner(&loaded.session().issuer, &loaded.session().sub));
+    let redirect = (navigates && safe).then(|| url.clone());
+    LoginNeeded { code, kind, url, redirect, cookies: Vec::new(), denied, keeps_form }
+}
+
+/// Keeps a form that needs more than its session has, and sends the browser for more. What cannot be kept is refused with
+/// the way to log in, and the caller reads that nothing was sent.
+pub async fn keep_form(
+    gate: &Gate,
+    view: &View,
+    route: &RouteLive,
+    arrived: &Arrived,
+    body: Body,
+    mut needed: Box<LoginNeeded>,
+) -> Refusal {
+    let Some(ticket) = needed.keeps_form.take() else { return Refusal::Login(needed) };
+    let login = &view.snapshot.login;
+    let now = gate.worker.clock.now();
+    let content_type = arrived.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let Some(body) = form::read(body, kept_post::MAX_FORM).await else {
+        login.stats().form(KeptForm::NoRoom);
+        return Refusal::Login(needed);
+    };
+    let form = Form {
+        method: arrived.method.to_string(),
+        target: target(arrived),
+        content_type: content_type.to_owned(),
+        body: body.to_vec(),
+    };
+    if !login.forms().keep(&ticket, &form, now) {
+        login.stats().form(KeptForm::NoRoom);
+        return Refusal::Login(needed);
+    }
+    let requirement = &*route.requirement;
+    let party = requirement.issuer.as_ref().and_then(|issuer| login.party(&issuer.model.name));
+    let Some(party) = party else { return Refusal::Login(needed) };
+    let origin = origin(gate, arrived);
+    let max_age = requirement.max_age.filter(|_| needed.denied == Denied::AuthenticationTooOld);
+    let wanted = Wanted {
+        level: requirement.level.number(),
+        max_age: max_age.map(|age| age.as_secs()),
+        to: &form.target,
+        silent: false,
+        form: Some(ticket),
+    };
+    match login.begin(party, wanted, &visit(gate, view, arrived, &origin)).await {
+        Ok((_, way)) => {
+            login.stats().form(KeptForm::Kept);
+            needed.redirect = Some(way.address);
+            needed.cookies = way.cookies;
+            Refusal::Login(needed)
+        }
+        Err(_) => Refusal::SsoUnavailable,
+    }
+}
+
+/// A kept form in the place of the button that stands for it.
+pub struct Restored {
+    pub body: Body,
+    /// Whose it is; `None`: it was no button.
+    pub ticket: Option<Ticket>,
+}
+
+/// Looks whether a request is the button of a page that asked to send a form. Errors: it is, and the form is gone.
+pub async fn restore(view: &View, arrived: &mut Arrived, body: Body, now: i64) -> Result<Restored, Refusal> {
+    if !kept_post::may_be_go(&arrived.method, &arrived.headers) {
+        return Ok(Restored { body, ticket: None });
+    }
+    let Some(sent) = form::read(body, kept_post::GO_MAX).await else { return Err(Refusal::BodyTooLarge) };
+    if !kept_post::is_go(&sent) {
+        return Ok(Restored { body: Body::full(sent), ticket: None });
+    }
+    let login = &view.snapshot.login;
+    let taken = login.forms().take(&arrived.headers, &sent, now);
+    let taken = taken.filter(|(_, form)| form.target == target(arrived));
+    let restored = taken.and_then(|(ticket, form)| Some((ticket, kept_post::restore(form, &mut arrived.headers)?)));
+    let Some((ticket, body)) = restored else {
+        login.stats().form(KeptForm::Gone);
+        return Err(Refusal::FormGone);
+    };
+    Ok(Restored { body: Body::full(body), ticket: Some(ticket) })
+}
+
+/// A form is sent by its own subject's session alone.
+pub fn claim_form(view: &View, ticket: Option<Ticket>, entered: &mut Entered) -> Result<(), Refusal> {
+    let Some(ticket) = ticket else { return Ok(()) };
+    let stats = view.snapshot.login.stats();
+    let session = entered.session.as_ref().map(Loaded::session);
+    if !session.is_some_and(|session| ticket.is_of(&session.issuer, &session.sub)) {
+        stats.form(KeptForm::Gone);
+        return Err(Refusal::FormGone);
+    }
+    stats.form(KeptForm::Sent);
+    entered.cookies.extend(ticket.cleared());
+    Ok(())
+}
+
+/// What the answer to a session's caller carries: it is kept nowhere, so that after a logout the back button shows nothing.
+pub fn mark(response: &mut Response<Body>, cookies: &[HeaderValue]) {
+    let headers = response.headers_mut();
+    let strict = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("no-store"));
+    if !headers.get_all(header::CACHE_CONTROL).iter().any(strict) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    }
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie.clone());
+    }
+}
+
+/// What ends a stream together with the session or token that opened it, after the grace.
+pub type End = Pin<Box<dyn Future<Output = ()>>>;
+
+/// `None`: nothing ends it but its route's fate.
+pub fn end_of(view: &View, route: &RouteLive, entered: &Ends, now: i64) -> Option<End> {
+    let sessions = &view.snapshot.sessions;
+    let grace = sessions.grace();
+    match entered {
+        Ends::Never => None,
+        Ends::WithSession(loaded) => {
+            let watch = sessions.watch(loaded, route.requirement.level, now);
+            Some(Box::pin(async move {
+                watch.ended().await;
+                tokio::time::sleep(grace).await;
+            }))
+        }
+        Ends::At(exp) => {
+            // A month at most: beyond that a timer may not reach.
+            let left = u64::try_from(exp.saturating_sub(now)).unwrap_or(0).min(40 * 86400);
+            Some(Box::pin(tokio::time::sleep(Duration::from_secs(left).saturating_add(grace))))
+        }
+    }
+}
+
+/// What a stream depends on.
+pub enum Ends {
+    Never,
+    WithSession(Loaded),
+    /// `exp` of a token.
+    At(i64),
+}
+
+impl Ends {
+    pub fn of(entered: &Entered) -> Ends {
+        match (&entered.session, entered.permit.token()) {
+            (Some(loaded), _) => Ends::WithSession(loaded.clone()),
+            (None, Some(token)) => Ends::At(token.exp),
+            (None, None) => Ends::Never,
+        }
+    }
+}
+
+/// A request as the login's steps see it.
+pub fn visit<'a>(gate: &'a Gate, view: &'a View, arrived: &'a Arrived, origin: &'a str) -> Visit<'a> {
+    Visit {
+        sessions: &view.snapshot.sessions,
+        known: &gate.worker.sessions,
+        method: &arrived.method,
+        headers: &arrived.headers,
+        origin,
+        request_id: arrived.request_id,
+        contact: &view.snapshot.config.contact,
+        now: gate.worker.clock.now(),
+    }
+}
+
+/// Scheme and host as the browser has them in its address. Behind a trusted proxy the scheme is the proxy's word.
+pub fn origin(gate: &Gate, arrived: &Arrived) -> String {
+    let forwarded = || arrived.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let https = gate.conn.scheme == Scheme::Https || (arrived.trusted && forwarded());
+    let host = String::from_utf8_lossy(arrived.authority.written()).to_ascii_lowercase();
+    format!("{}://{host}", if https { "https" } else { "http" })
+}
+
+fn target(arrived: &Arrived) -> String {
+    let path = String::from_utf8_lossy(&arrived.path);
+    match &arrived.query {
+        Some(query) => format!("{path}?{}", String::from_utf8_lossy(query)),
+        None => path.into_owned(),
+    }
+}
+
+/// The page that a script runs on, if it is of this origin: where to come back to.
+fn referring<'a>(arrived: &'a Arrived, origin: &str) -> Option<&'a str> {
+    let referer = arrived.headers.get(header::REFERER)?.to_str().ok()?;
+    referer.strip_prefix(origin).filter(|rest| rest.starts_with('/'))
+}
+
+/// Methods that change something (RFC 9110 section 9.2.1), and upgrades: a WebSocket is opened by a GET, and by any page.
+fn is_unsafe(arrived: &Arrived) -> bool {
+    let safe = matches!(arrived.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    !safe || arrived.upgrade != Upgrade::No
+}
+
+/// Whether a browser shows the answer as a page (Fetch metadata; without it, by what the caller says it can read).
+fn is_navigation(arrived: &Arrived) -> bool {
+    let headers = &arrived.headers;
+    if arrived.upgrade != Upgrade::No {
+        return false;
+    }
+    if let Some(mode) = headers.get("sec-fetch-mode") {
+        // A login page in a frame is refused by the SSO, and by good sense.
+        return mode == "navigate" && headers.get("sec-fetch-dest").is_none_or(|dest| dest == "document");
+    }
+    !headers.contains_key("x-requested-with") && manner(&arrived.method, headers).dress == Dress::Page
+}

@@ -1,0 +1,169 @@
+// One login for every portal, at a real SSO: the gateway is its client, proves itself by a key of its own, and pushes its
+// requests. A citizen's browser is played by hand; what a real one makes of the pages is tried elsewhere.
+
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Gateway, certificates, eventually, startAgency } from './gateway.js';
+import { AUDIENCE, LEVELS, signingKey, startSso } from './sso.js';
+import { call } from './wire.js';
+
+const PORTALS = ['portal.tehran.example', 'tamin.example'];
+
+/** Cookies by host, redirects followed, the SSO's form filled in. */
+class Citizen {
+  #jar = new Map();
+
+  logins = 0;
+
+  constructor({ ca, proof, user = '0012345679' }) {
+    Object.assign(this, { ca, proof, user });
+  }
+
+  async go(start) {
+    let [url, method, body] = [new URL(start), 'GET', undefined];
+    for (let step = 0; step < 30; step += 1) {
+      const reply = await this.request(method, url, body);
+      const form = /<form[^>]*method="post"[^>]*action="([^"]+)"/.exec(reply.body);
+      const xsrf = /name="xsrf" value="([^"]+)"/.exec(reply.body);
+      const link = /id="go"[^>]*href="([^"]+)"/.exec(reply.body);
+      [method, body] = ['GET', undefined];
+      if (reply.headers.location) url = new URL(reply.headers.location, url);
+      else if (link) url = new URL(link[1].replaceAll('&amp;', '&'));
+      else if (url.pathname.startsWith('/interaction/')) {
+        this.logins += 1;
+        [method, body] = ['POST', new URLSearchParams({ user: this.user, proof: this.proof, ago: 0 }).toString()];
+      } else if (xsrf) {
+        url = new URL(form[1], url);
+        [method, body] = ['POST', new URLSearchParams({ xsrf: xsrf[1], logout: 'yes' }).toString()];
+      } else return { ...reply, url: url.href };
+    }
+    throw new Error(`redirected without end: ${url}`);
+  }
+
+  /** As a page's script asks. */
+  fetch(url) {
+    return this.request('GET', new URL(url), undefined, { 'sec-fetch-mode': 'cors', 'sec-fetch-site': 'same-origin', accept: '*/*' });
+  }
+
+  async request(method, url, body, fields = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', accept: 'text/html' }) {
+    const jar = this.#jar.get(url.host) ?? this.#jar.set(url.host, new Map()).get(url.host);
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
+    const form = body && { 'content-type': 'application/x-www-form-urlencoded', 'sec-fetch-site': 'same-origin' };
+    const reply = await call(url, { method, headers: { ...fields, ...(cookie && { cookie }), ...form }, body, ca: this.ca });
+    for (const line of reply.headers['set-cookie'] ?? []) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+      if (value && !/max-age=0/i.test(line)) jar.set(name, value);
+      else jar.delete(name);
+    }
+    return reply;
+  }
+}
+
+describe('portals behind a real SSO', { concurrency: false }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'darvazeh-portal-'));
+  const own = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  let [tls, ca, sso, agency, gateway] = [];
+  const at = (host, path) => `https://${host}:${gateway.port}${path}`;
+  const shown = (reply) => {
+    assert.equal(reply.status, 200, reply.body);
+    const assertion = JSON.parse(reply.body).headers['x-gateway-assertion'];
+    return JSON.parse(Buffer.from(assertion.split('.')[1], 'base64url'));
+  };
+
+  before(async () => {
+    ({ tls, ca } = certificates(folder, PORTALS));
+    writeFileSync(join(folder, 'client.key'), own.privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+    const key = signingKey('ES256');
+    sso = await startSso({ tls, key });
+    agency = await startAgency();
+    gateway = await Gateway.start({ folder, ca, yaml: yaml({ issuer: sso.issuer, agency: agency.url }) });
+    await gateway.keysAreLoaded();
+    // Now that the gateway's port is known, the SSO learns of its client.
+    await sso.stop();
+    const client = {
+      client_id: 'gateway',
+      redirect_uris: PORTALS.map((host) => at(host, '/.gateway/callback')),
+      post_logout_redirect_uris: PORTALS.map((host) => at(host, '/.gateway/signed-out')),
+      backchannel_logout_uri: at(PORTALS[0], '/.gateway/backchannel-logout'),
+      backchannel_logout_session_required: true,
+      token_endpoint_auth_method: 'private_key_jwt',
+      token_endpoint_auth_signing_alg: 'ES256',
+      jwks: { keys: [{ ...own.publicKey.export({ format: 'jwk' }), kid: 'k-1', use: 'sig', alg: 'ES256' }] },
+      id_token_signed_response_alg: 'ES256',
+    };
+    const tell = async (url, { method, headers, body }) => {
+      const reply = await call(url, { method, headers: Object.fromEntries(new Headers(headers)), body: String(body), ca });
+      return new Response(reply.body || null, { status: reply.status, headers: { 'content-type': 'application/json' } });
+    };
+    sso = await startSso({ tls, key, port: sso.port, clients: [client], fetch: tell });
+  });
+
+  after(async () => {
+    const code = await gateway?.stop();
+    await Promise.all([sso?.stop(), agency?.stop()]);
+    rmSync(folder, { recursive: true, force: true });
+    assert.equal(code, 0, 'a clean drain');
+  });
+
+  test('one login opens both portals, and more is asked for only where more is needed', async () => { // RP-1, RP-5, RP-7
+    const citizen = new Citizen({ ca, proof: 'code' });
+    const first = await citizen.go(at(PORTALS[0], '/l2/history?year=1404'));
+    assert.equal(first.url, at(PORTALS[0], '/l2/history?year=1404'));
+    assert.equal(shown(first).level, 2);
+    assert.equal(citizen.logins, 1);
+    const second = await citizen.go(at(PORTALS[1], '/l1/'));
+    assert.equal(shown(second).level, 2, 'what came back counts, not what was asked for');
+    assert.equal(citizen.logins, 1, 'the second portal asks nobody');
+    citizen.proof = 'card';
+    const third = await citizen.go(at(PORTALS[0], '/l3/change'));
+    assert.equal(shown(third).level, 3);
+    assert.equal(citizen.logins, 2, 'the SSO asked for more');
+    assert.ok(!gateway.output.includes('0012345679'), 'PV-4');
+  });
+
+  test('a logout at one portal ends the other through the SSO', async () => { // RP-9, BL-9, BL-12
+    const citizen = new Citizen({ ca, proof: 'code' });
+    await citizen.go(at(PORTALS[0], '/l2/'));
+    await citizen.go(at(PORTALS[1], '/l1/'));
+    const { csrf } = JSON.parse((await citizen.fetch(at(PORTALS[0], '/.gateway/session'))).body);
+    const reply = await citizen.request('POST', new URL(at(PORTALS[0], '/.gateway/logout')), `csrf=${csrf}`);
+    assert.equal(reply.status, 303);
+    const last = await citizen.go(new URL(reply.headers.location, at(PORTALS[0], '/')));
+    assert.equal(last.url, at(PORTALS[0], '/.gateway/signed-out'));
+    assert.equal((await citizen.fetch(at(PORTALS[0], '/l1/'))).status, 401);
+    await eventually('the other portal', async () => (await citizen.fetch(at(PORTALS[1], '/l1/'))).status === 401, 5000);
+  });
+});
+
+const yaml = ({ issuer, agency }) => `\
+version: 1
+listeners:
+  - name: public
+    address: 127.0.0.1:0
+    tls: { certificates: [{ cert: gateway.pem, key: gateway.key }] }
+admin: { address: "127.0.0.1:0" }
+state_dir: var
+issuers:
+  sso:
+    issuer: ${issuer}
+    ca: ca.pem
+    audiences: [${AUDIENCE}]
+    levels:
+      values: ${JSON.stringify(LEVELS)}
+    client: { id: gateway, key: { file: client.key }, key_id: k-1, par: required }
+agencies:
+  registry:
+    title: { fa: سازمان ثبت, en: Registry }
+    scope: national
+    endpoints: ["${agency}"]
+routes:
+${[1, 2, 3].map((level) => `\
+  - name: l${level}
+    agency: registry
+    match: { hosts: [${PORTALS.join(', ')}], prefix: /l${level} }
+    require: { level: ${level}, via: session }`).join('\n')}
+`;

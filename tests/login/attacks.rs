@@ -1,0 +1,142 @@
+//! What somebody would do to a login: mixed-up answers, forged and old tokens, another's state, open redirects.
+
+use serde_json::{Map, Value};
+
+use crate::browser::{NAVIGATION, Page};
+use crate::support::sso;
+use crate::support::token::now;
+use crate::world::{TAMIN, TEHRAN, World, at};
+
+fn refused(page: &Page, status: u16, code: &str) {
+    assert_eq!((page.status(), page.error()), (status, Some(code)), "{}", page.text());
+}
+
+/// RP-3: each check of the ID token by itself.
+#[tokio::test]
+async fn an_id_token_that_is_not_the_answer_is_refused() {
+    let world = World::start().await;
+    type Change = fn(&mut Map<String, Value>);
+    let changes: [(&str, Change); 11] = [
+        ("iss", |c| drop(c.insert("iss".into(), "https://evil.example".into()))),
+        ("aud", |c| drop(c.insert("aud".into(), "another".into()))),
+        ("aud of many without azp", |c| drop(c.insert("aud".into(), vec!["gateway", "another"].into()))),
+        ("azp", |c| drop(c.insert("azp".into(), "another".into()))),
+        ("nonce", |c| drop(c.insert("nonce".into(), "another".into()))),
+        ("no nonce", |c| drop(c.remove("nonce"))),
+        ("exp", |c| drop(c.insert("exp".into(), (now() - 120).into()))),
+        ("iat", |c| drop(c.insert("iat".into(), (now() + 120).into()))),
+        ("old iat", |c| drop(c.insert("iat".into(), (now() - 7200).into()))),
+        ("at_hash", |c| drop(c.insert("at_hash".into(), "AAAAAAAAAAAAAAAAAAAAAA".into()))),
+        ("sub", |c| drop(c.remove("sub"))),
+    ];
+    for (what, change) in changes {
+        world.sso.manner().claims = Some(change);
+        let mut browser = world.browser();
+        let page = browser.go(&at(TEHRAN, "/l1")).await;
+        assert_eq!((page.status(), page.error()), (502, Some("login_invalid")), "{what}");
+        assert_eq!(browser.session_of(TEHRAN), None, "{what}");
+    }
+    world.sso.manner().claims = None;
+    world.sso.manner().key = &sso::keys().stranger;
+    refused(&world.browser().go(&at(TEHRAN, "/l1")).await, 502, "login_invalid");
+    world.agency.assert_untouched();
+    assert_eq!(world.logins("invalid").await, 12.0);
+}
+
+/// RP-2, RFC 9207: an answer of another SSO is found before its code goes anywhere.
+#[tokio::test]
+async fn a_mixed_up_answer_is_refused_before_the_code_is_used() {
+    let world = World::start().await;
+    type Change = fn(&mut Vec<(String, String)>);
+    let changes: [Change; 2] = [
+        |answer| answer.iter_mut().filter(|(n, _)| n == "iss").for_each(|(_, v)| *v = "https://evil.example".into()),
+        |answer| answer.retain(|(n, _)| n != "iss"),
+    ];
+    for change in changes {
+        world.sso.manner().answer = Some(change);
+        refused(&world.browser().go(&at(TEHRAN, "/l1")).await, 502, "login_invalid");
+    }
+    assert!(world.sso.token_calls().is_empty());
+}
+
+/// Login CSRF: somebody else's answer logs nobody in.
+#[tokio::test]
+async fn anothers_answer_logs_nobody_in() {
+    let world = World::start().await;
+    let mut attacker = world.browser();
+    let page = attacker.send("GET", &at(TEHRAN, "/.gateway/login"), &["Accept: text/html"], "").await;
+    let answer = attacker.send("GET", page.location(), NAVIGATION, "").await;
+    let callback = answer.location().to_owned();
+    let mut victim = world.browser();
+    refused(&victim.send("GET", &callback, NAVIGATION, "").await, 400, "login_expired");
+    assert_eq!(victim.session_of(TEHRAN), None);
+    // At another portal of the attacker's own browser it is another attempt too.
+    let there = callback.replace(TEHRAN, TAMIN);
+    refused(&attacker.send("GET", &there, NAVIGATION, "").await, 400, "login_expired");
+    assert!(world.sso.token_calls().is_empty());
+}
+
+/// RP-1: a state counts once, also for the browser that has it.
+#[tokio::test]
+async fn a_state_is_used_once() {
+    let world = World::start().await;
+    let mut browser = world.browser();
+    let page = browser.send("GET", &at(TEHRAN, "/.gateway/login"), &["Accept: text/html"], "").await;
+    let answer = browser.send("GET", page.location(), NAVIGATION, "").await;
+    let kept = browser.cookies_of(TEHRAN);
+    let callback = answer.location().to_owned();
+    assert_eq!(browser.send("GET", &callback, NAVIGATION, "").await.status(), 303);
+    for (name, value) in kept {
+        browser.set_cookie(TEHRAN, &name, &value);
+    }
+    refused(&browser.send("GET", &callback, NAVIGATION, "").await, 400, "login_expired");
+    assert_eq!(world.sso.token_calls().len(), 1);
+    for broken in ["", "?code=a&state=x", "?state=a&state=b", "?error=x"] {
+        let url = at(TEHRAN, &format!("/.gateway/callback{broken}"));
+        refused(&browser.send("GET", &url, NAVIGATION, "").await, 400, "login_expired");
+    }
+}
+
+/// RP-4: no way back leads to another host, however it is written.
+#[tokio::test]
+async fn a_login_returns_to_this_host_alone() {
+    let world = World::start().await;
+    for evil in
+        ["//evil.example", "https:%2F%2Fevil.example", "%2F%5Cevil.example", "%2F%2Fevil.example", "%2Fa%0D%0AX:1"]
+    {
+        let mut browser = world.browser();
+        let page =
+            browser.send("GET", &at(TEHRAN, &format!("/.gateway/login?to={evil}")), &["Accept: text/html"], "").await;
+        let answer = browser.send("GET", page.location(), NAVIGATION, "").await;
+        let back = browser.send("GET", answer.location(), NAVIGATION, "").await;
+        assert_eq!((back.status(), back.location()), (303, "/"), "{evil}");
+        let again =
+            browser.send("GET", &at(TEHRAN, &format!("/.gateway/login?to={evil}")), &["Accept: text/html"], "").await;
+        assert_eq!((again.status(), again.location()), (303, "/"), "{evil}, already logged in");
+    }
+}
+
+/// Only portals have a login: another host's page is nobody's.
+#[tokio::test]
+async fn a_host_that_is_no_portal_has_no_login() {
+    let world = World::start().await;
+    let mut browser = world.browser();
+    for path in ["/.gateway/login", "/.gateway/callback?state=a", "/.gateway/session", "/.gateway/logout"] {
+        let fields = ["Host-Override: x", "Accept: */*"];
+        let page = browser.send("GET", &format!("https://portal.evil.example{path}"), &fields, "").await;
+        assert_eq!(page.error(), Some("route_unknown"), "{path}");
+    }
+}
+
+/// The token endpoint is down or says no: a page, a code, and no session.
+#[tokio::test]
+async fn a_sso_that_gives_no_tokens_logs_nobody_in() {
+    let world = World::start().await;
+    for (status, code, answer) in [(500, "sso_unavailable", 503), (400, "login_invalid", 502)] {
+        world.sso.manner().status = status;
+        let mut browser = world.browser();
+        let page = browser.go(&at(TEHRAN, "/l1")).await;
+        refused(&page, answer, code);
+        assert_eq!(browser.session_of(TEHRAN), None);
+    }
+}

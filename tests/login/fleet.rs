@@ -1,0 +1,98 @@
+//! Two gateways and one Redis: a session is everybody's, so is its end, and the store's absence logs nobody out.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::browser::Browser;
+use crate::provider::Provider;
+use crate::support::PATIENCE;
+use crate::support::agency::Agency;
+use crate::support::gateway::Gateway;
+use crate::support::token::token;
+use crate::world::{CLIENT, SESSIONS, TEHRAN, World, at, config};
+
+/// On a Unix socket alone, and gone with the test.
+struct Redis(Child);
+
+impl Redis {
+    async fn start(directory: &Path) -> Redis {
+        let mut server = Command::new("redis-server");
+        server.args(["--port", "0", "--save", "", "--appendonly", "no", "--dir"]).arg(directory);
+        server.arg("--unixsocket").arg(directory.join("redis.sock"));
+        let redis = Redis(server.stdout(Stdio::null()).spawn().expect("redis-server is installed"));
+        let listens = async || tokio::net::UnixStream::connect(directory.join("redis.sock")).await.is_ok();
+        eventually("Redis listens", listens).await;
+        redis
+    }
+
+    fn stop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).unwrap();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waited = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "waited in vain: {what}");
+}
+
+/// The same browser, led to another gateway.
+fn at_another(browser: &Browser, gateway: &Gateway) -> Browser {
+    let mut same = Browser::new(gateway);
+    for (name, value) in browser.cookies_of(TEHRAN) {
+        same.set_cookie(TEHRAN, &name, &value);
+    }
+    same
+}
+
+/// BL-12, and point 3: Redis away is a 503 that keeps the cookie, and nothing to who brings a token or nothing.
+#[tokio::test]
+async fn a_fleet_shares_sessions_their_end_and_their_stores_absence() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut redis = Redis::start(directory.path()).await;
+    let socket = directory.path().join("redis.sock");
+    let store =
+        format!("sessions: {{ store: {{ redis: 'unix://{}' }}, keys: [session.key], grace: 0s }}", socket.display());
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, &store);
+    let other = World::gateway(&yaml).await;
+    let world = World::of(&yaml, agency, sso).await;
+    // Begun at one gateway, ended at the other: the attempt is in the browser.
+    let mut browser = world.browser();
+    let begun = browser.send("GET", &at(TEHRAN, "/.gateway/login?to=/l1"), &["Accept: text/html"], "").await;
+    let mut there = at_another(&browser, &other);
+    assert_eq!(there.follow(begun).await.status(), 200);
+    let mut here = at_another(&there, &world.gateway);
+    assert_eq!(here.fetch(&at(TEHRAN, "/l1")).await.status(), 200);
+    // The SSO tells one gateway, and both know.
+    let token_form = format!("logout_token={}", world.sso.logout_token(|_| ()));
+    let fields = ["Content-Type: application/x-www-form-urlencoded"];
+    let told = world.browser().send("POST", &at(TEHRAN, "/.gateway/backchannel-logout"), &fields, &token_form).await;
+    assert_eq!(told.status(), 200);
+    eventually("the other gateway knows", async || there.fetch(&at(TEHRAN, "/l1")).await.status() == 401).await;
+    // The store goes away.
+    let mut here = world.logged_in(1).await;
+    let session = here.session_of(TEHRAN);
+    redis.stop();
+    let mut elsewhere = at_another(&here, &other);
+    let page = elsewhere.fetch(&at(TEHRAN, "/l1")).await;
+    assert_eq!((page.status(), page.error()), (503, Some("session_store_unavailable")));
+    assert!(page.answer.head.has("retry-after") && !page.answer.head.has("set-cookie"));
+    assert_eq!(elsewhere.session_of(TEHRAN), session, "the cookie stays");
+    assert_eq!(elsewhere.fetch(&at(TEHRAN, "/open")).await.status(), 200);
+    let token = token(1).claim("iss", world.sso.issuer()).claim("aud", "api").sign();
+    let bearer = format!("Authorization: Bearer {token}");
+    assert_eq!(elsewhere.send("GET", &at(TEHRAN, "/either"), &[&bearer], "").await.status(), 200);
+    let page = here.go(&at(TEHRAN, "/l3")).await;
+    assert_eq!((page.status(), page.error()), (503, Some("session_store_unavailable")));
+}
