@@ -34,6 +34,8 @@ struct Sums {
     streams_ended: u64,
     accept_refused: u64,
     handshake_failed: u64,
+    rates_shared: u64,
+    rates_alone: u64,
 }
 
 pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
@@ -41,6 +43,7 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     let snapshot = control.live.load();
     let mut families = requests(control, &sums);
     families.extend(connections(control, &sums));
+    families.extend(shared_rates(&snapshot, &sums));
     families.extend(tokens(control, &snapshot));
     families.extend(upstreams(&snapshot, &sums));
     families.extend(configuration(control, &snapshot));
@@ -79,6 +82,8 @@ async fn sum(control: &Control) -> Sums {
         sums.streams_ended += report.tally.streams_ended;
         sums.accept_refused += report.tally.accept_refused;
         sums.handshake_failed += report.tally.handshake_failed;
+        sums.rates_shared += report.tally.rates_shared;
+        sums.rates_alone += report.tally.rates_alone;
     }
     sums
 }
@@ -123,6 +128,18 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
         in_flight.mut_metric().push(gauge(&[("route", label)], route.in_flight as f64));
     }
     vec![totals, durations, decisions, in_flight]
+}
+
+/// Nothing where each node counts by itself.
+fn shared_rates(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
+    let Some(shared) = &snapshot.shared_rates else { return Vec::new() };
+    let mut up = family("redis_up", MetricType::GAUGE, "Whether every worker is connected to this Redis.");
+    up.mut_metric().push(gauge(&[("server", &shared.server.model().url)], f64::from(u8::from(shared.server.is_up()))));
+    let mut counted =
+        family("rate_counts_total", MetricType::COUNTER, "Requests counted by all nodes, or by one alone.");
+    counted.mut_metric().push(counter(&[("by", "shared")], sums.rates_shared));
+    counted.mut_metric().push(counter(&[("by", "alone")], sums.rates_alone));
+    vec![up, counted]
 }
 
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {

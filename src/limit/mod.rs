@@ -3,3 +3,4 @@
 pub mod addresses;
 pub mod body;
 pub mod rate;
+pub mod shared;

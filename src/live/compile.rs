@@ -15,8 +15,10 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
 use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts};
 use crate::forward::Way;
+use crate::limit::shared::Counting;
 use crate::observe::{Names, StatId};
 use crate::route::Table;
+use crate::store::Server;
 
 /// What a snapshot grows in.
 #[derive(Clone)]
@@ -38,8 +40,9 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let issuers = issuers.collect::<Result<Vec<_>, String>>()?;
     let agencies = config.agencies.iter().map(|model| agency(model, previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
-    let routes = routes(&config, &issuers, previous, &around.names);
-    Ok(assemble(config, signer, issuers, agencies, routes, around.clock.now()))
+    let rates = shared_rates(&config, &signer, previous)?;
+    let routes = routes(&config, &issuers, rates.as_ref(), previous, &around.names);
+    Ok(assemble(config, signer, rates, issuers, agencies, routes, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -50,20 +53,21 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let models = std::mem::take(&mut config.issuers).into_iter().map(Arc::new);
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
     let agencies = config.agencies.iter().map(|model| agency(model, None)).collect::<Result<Vec<_>, String>>()?;
-    let routes = routes(&config, &issuers, None, &Names::default());
-    Ok(assemble(config, signer, issuers, agencies, routes, clock.now()))
+    let routes = routes(&config, &issuers, None, None, &Names::default());
+    Ok(assemble(config, signer, None, issuers, agencies, routes, clock.now()))
 }
 
 fn assemble(
     config: Config,
     signer: Arc<Signer>,
+    shared_rates: Option<Arc<Counting>>,
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     routes: Vec<RouteLive>,
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
-    Snapshot { table, routes, agencies, issuers, signer, loaded_at, config: Arc::new(config) }
+    Snapshot { table, routes, agencies, issuers, signer, shared_rates, loaded_at, config: Arc::new(config) }
 }
 
 fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, String> {
@@ -73,6 +77,24 @@ fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, S
         }
         _ => Signer::load_or_create(&config.assertion, &config.state_dir).map(Arc::new),
     }
+}
+
+/// Its secret comes from the pairwise key: nodes that give citizens the same subjects count them together.
+fn shared_rates(
+    config: &Config,
+    signer: &Arc<Signer>,
+    previous: Option<&Snapshot>,
+) -> Result<Option<Arc<Counting>>, String> {
+    let Some(rates) = &config.shared_rates else { return Ok(None) };
+    if let Some(old) = previous
+        && old.config.shared_rates.as_ref() == Some(rates)
+        && Arc::ptr_eq(&old.signer, signer)
+    {
+        return Ok(old.shared_rates.clone());
+    }
+    let server = Server::new(rates.server.clone(), "each node counts rates by itself until it is back")?;
+    let secret = signer.derived("rates");
+    Ok(Some(Arc::new(Counting::new(server, rates.timeout, secret.expose()))))
 }
 
 fn issuer(
@@ -106,7 +128,14 @@ fn agency(model: &model::Agency, previous: Option<&Snapshot>) -> Result<Arc<Agen
     }
 }
 
-fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>, names: &Names) -> Vec<RouteLive> {
+fn routes(
+    config: &Config,
+    issuers: &[Arc<Issuer>],
+    rates: Option<&Arc<Counting>>,
+    previous: Option<&Snapshot>,
+    names: &Names,
+) -> Vec<RouteLive> {
+    let same_rates = previous.is_some_and(|old| old.shared_rates.as_ref().map(Arc::as_ptr) == rates.map(Arc::as_ptr));
     let mut shared = Shared::default();
     let old: HashMap<StatId, &RouteLive> =
         previous.map(|old| old.routes.iter().map(|route| (route.stat, route)).collect()).unwrap_or_default();
@@ -120,7 +149,10 @@ fn routes(config: &Config, issuers: &[Arc<Issuer>], previous: Option<&Snapshot>,
             agency: route.agency,
             way: shared.way(&route.rewrite, route.timeouts, route.retry),
             body_limit: route.body_limit,
-            rate: route.rate.map(|rate| RouteRate::carried(rate, old.and_then(|old| old.rate.as_ref()))),
+            rate: route.rate.map(|rate| {
+                let old = old.and_then(|old| Some((old.rate.as_ref()?, same_rates)));
+                RouteRate::carried(rate, &route.name, rates, old)
+            }),
             cors: route.cors.as_ref().map(|cors| Arc::new(CompiledCors::compile(cors, &route.methods))),
             fate: match old {
                 Some(old) if !tightens(&old.requirement, &requirement) => old.fate.clone(),

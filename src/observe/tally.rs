@@ -70,6 +70,9 @@ pub struct Tally {
     pub streams_ended: Cell<u64>,
     pub accept_refused: Cell<u64>,
     pub handshake_failed: Cell<u64>,
+    /// Rates of requests that were counted where all nodes count, and by this node because that was away.
+    pub rates_shared: Cell<u64>,
+    pub rates_alone: Cell<u64>,
 }
 
 /// An agency's name, by address: agencies are few and their names are shared by all snapshots that have them.
@@ -85,6 +88,8 @@ pub struct Report {
     pub streams_ended: u64,
     pub accept_refused: u64,
     pub handshake_failed: u64,
+    pub rates_shared: u64,
+    pub rates_alone: u64,
 }
 
 impl Tally {
@@ -137,6 +142,8 @@ impl Tally {
             streams_ended: self.streams_ended.get(),
             accept_refused: self.accept_refused.get(),
             handshake_failed: self.handshake_failed.get(),
+            rates_shared: self.rates_shared.get(),
+            rates_alone: self.rates_alone.get(),
         }
     }
 }

@@ -11,19 +11,18 @@ use http_body::Body as _;
 
 use super::gate::{Gate, nothing_known};
 use super::own;
+use super::rate;
 use super::refusal::Refusal;
 use super::respond::{self, Asked, Lasting};
 use super::worker::View;
 use crate::answer::X_REQUEST_ID;
 use crate::answer::cors::Preflight;
-use crate::auth::{self, Permit};
+use crate::auth;
 use crate::chance;
-use crate::config::model::RateBy;
 use crate::forward::{self, prepare};
 use crate::intake::arrived::{Payload, Remains};
 use crate::intake::{Arrived, Rejected};
 use crate::limit::body::{Counter, limited};
-use crate::live::snapshot::RouteRate;
 use crate::live::{RouteLive, Snapshot};
 use crate::message::{Inbound, Outbound};
 use crate::observe::{Record, StatId};
@@ -114,7 +113,7 @@ async fn pass(
     record.subject = view.snapshot.signer.pairwise(&permit, &pools.agency.name);
 
     // 429: strangers were refused above, and so cannot use up what a route has for its callers.
-    take_rate(route.rate.as_deref(), arrived, &permit)?;
+    let budget = rate::take(worker, view, route, arrived.client, &permit).await?;
 
     // 502, 503, 504: the agency.
     let now = worker.clock.now();
@@ -129,7 +128,12 @@ async fn pass(
     record.bytes_in = bytes_in.get();
     let headers = prepared.into_headers();
     match reply {
-        Ok(reply) => Ok((reply, bytes_in, headers)),
+        Ok(mut reply) => {
+            if let Some(budget) = budget {
+                budget.tell(&mut reply.headers);
+            }
+            Ok((reply, bytes_in, headers))
+        }
         Err(failure) => {
             arrived.headers = headers;
             Err(Refusal::Forward(failure))
@@ -166,23 +170,6 @@ fn answer_preflight(route: &RouteLive, arrived: &Arrived, record: &mut Record) -
     }
     record.status = response.status().as_u16();
     response.into()
-}
-
-fn take_rate(rate: Option<&RouteRate>, arrived: &Arrived, permit: &Permit) -> Result<(), Refusal> {
-    let Some(rate) = rate else { return Ok(()) };
-    let key = match (rate.by, permit.token()) {
-        (RateBy::Address, _) => rate.limiter.key_for_address(arrived.client),
-        (RateBy::Route, _) => rate.limiter.key(()),
-        (RateBy::Subject, Some(token)) => rate.limiter.key(token.subject_key),
-        // A token that names no client shares one budget with all such tokens.
-        (RateBy::Client, Some(token)) => rate.limiter.key(token.client_key),
-        // A fault of config on level 0, and there is a token on every other.
-        (RateBy::Subject | RateBy::Client, None) => return Ok(()),
-    };
-    match rate.limiter.check(key, Instant::now()) {
-        Ok(_) => Ok(()),
-        Err(limited) => Err(Refusal::RateLimited(limited.retry_after)),
-    }
 }
 
 /// Size comes before path and route in the order of refusals (contract section 5).

@@ -3,6 +3,7 @@
 pub mod gate;
 pub mod handle;
 pub mod own;
+mod rate;
 pub mod refusal;
 pub mod respond;
 pub mod worker;

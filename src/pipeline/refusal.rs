@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::rate;
 use crate::auth::{Denied, Requirement};
 use crate::forward::Failure;
 use crate::forward::headers::PSEUDONYM;
@@ -24,8 +25,8 @@ pub enum Refusal {
     MethodNotAllowed(HeaderValue),
     BodyTooLarge,
     Denied(Denied),
-    /// The next request would be allowed after this long.
-    RateLimited(Duration),
+    /// The next request would be allowed after this long; the policy is for `RateLimit-Policy`.
+    RateLimited(Duration, HeaderValue),
     Forward(Failure),
     /// A panic of ours.
     Internal,
@@ -47,7 +48,7 @@ impl Refusal {
             Refusal::MethodNotAllowed(_) => Code::MethodNotAllowed,
             Refusal::BodyTooLarge => Code::BodyTooLarge,
             Refusal::Denied(denied) => denied.code(),
-            Refusal::RateLimited(_) => Code::RateLimited,
+            Refusal::RateLimited(..) => Code::RateLimited,
             Refusal::Forward(failure) => failure.code(),
             Refusal::Internal => Code::InternalError,
         }
@@ -86,9 +87,10 @@ impl Refusal {
                 headers.insert(header::ALLOW, ANY_METHOD);
             }
             Refusal::Denied(denied) => deny(*denied, realm, requirement, headers),
-            Refusal::RateLimited(after) => {
-                let seconds = after.as_millis().div_ceil(1000).max(1);
-                headers.insert(header::RETRY_AFTER, u64::try_from(seconds).unwrap_or(u64::MAX).into());
+            Refusal::RateLimited(after, policy) => {
+                let seconds = whole_seconds(*after);
+                headers.insert(header::RETRY_AFTER, seconds.into());
+                rate::tell(headers, policy, 0, seconds);
             }
             Refusal::Forward(failure) => {
                 if let Some(error) = failure.proxy_status() {
@@ -102,6 +104,11 @@ impl Refusal {
             _ => {}
         }
     }
+}
+
+/// For fields that count in seconds: rounded up, and never 0, which would ask for another try at once.
+pub fn whole_seconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX)
 }
 
 /// The challenges of RFC 6750 §3 and RFC 9470 §3.
@@ -228,8 +235,13 @@ mod tests {
     #[test]
     fn a_rate_limit_rounds_its_wait_up() {
         let mut headers = HeaderMap::new();
-        Refusal::RateLimited(Duration::from_millis(1001)).add_fields("x", None, &mut headers);
+        Refusal::RateLimited(Duration::from_millis(1001), HeaderValue::from_static("\"gateway\";q=5")).add_fields(
+            "x",
+            None,
+            &mut headers,
+        );
         assert_eq!(headers[header::RETRY_AFTER], "2");
+        assert_eq!(headers["ratelimit"], "\"gateway\";r=0;t=2");
     }
 
     /// PS

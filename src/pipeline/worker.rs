@@ -8,8 +8,10 @@ use crate::auth::TokenCache;
 use crate::balance::{AgencyPools, Pools};
 use crate::clock::Clock;
 use crate::closing::Closing;
+use crate::limit::shared::Counting;
 use crate::live::{Live, Snapshot};
 use crate::observe::record::Books;
+use crate::store::Store;
 use crate::words::AgencyId;
 
 pub struct Worker {
@@ -28,13 +30,15 @@ pub struct Worker {
 pub struct View {
     pub snapshot: Arc<Snapshot>,
     agencies: Vec<AgencyPools>,
+    /// This worker's connection to where rates are counted for all nodes.
+    rates: Option<(Arc<Counting>, Store)>,
 }
 
 impl Worker {
     pub fn new(live: Arc<Live>, cache: TokenCache, books: Books, clock: Clock) -> Worker {
         let pools = Pools::default();
         let seen = live.generation();
-        let view = View::of(live.load(), &pools);
+        let view = View::of(live.load(), &pools, None);
         let streams = Closing::default();
         Worker { live, cache, pools, books, clock, streams, view: RefCell::new(Rc::new(view)), seen: Cell::new(seen) }
     }
@@ -44,7 +48,8 @@ impl Worker {
         let generation = self.live.generation();
         if self.seen.get() != generation {
             self.seen.set(generation);
-            *self.view.borrow_mut() = Rc::new(View::of(self.live.load(), &self.pools));
+            let next = View::of(self.live.load(), &self.pools, Some(&self.view.borrow()));
+            *self.view.borrow_mut() = Rc::new(next);
         }
         self.view.borrow().clone()
     }
@@ -59,9 +64,19 @@ impl Worker {
 }
 
 impl View {
-    fn of(snapshot: Arc<Snapshot>, pools: &Pools) -> View {
+    /// Connections of `old` are kept where they lead to the same server still.
+    fn of(snapshot: Arc<Snapshot>, pools: &Pools, old: Option<&View>) -> View {
         let agencies = snapshot.agencies.iter().map(|agency| pools.of_agency(agency)).collect();
-        View { snapshot, agencies }
+        let rates = snapshot.shared_rates.as_ref().map(|shared| {
+            let kept = old.and_then(|old| old.rates.as_ref()).filter(|(old, _)| Arc::ptr_eq(old, shared));
+            let store = kept.map_or_else(|| Store::open(shared.server.clone()), |(_, store)| store.clone());
+            (shared.clone(), store)
+        });
+        View { snapshot, agencies, rates }
+    }
+
+    pub fn rates(&self) -> Option<&Store> {
+        self.rates.as_ref().map(|(_, store)| store)
     }
 
     pub fn agency(&self, id: AgencyId) -> &AgencyPools {

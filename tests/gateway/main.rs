@@ -30,6 +30,7 @@ mod listeners;
 mod metrics;
 mod paths;
 mod rates;
+mod rates_shared;
 mod reload;
 mod replay;
 mod routing;
