@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -32,7 +33,10 @@ struct Sums {
     log_dropped: u64,
     tunnels: u64,
     streams_ended: u64,
-    accept_refused: u64,
+    refused: [u64; 3],
+    /// Of the worker that has most to bear.
+    shed_share: f64,
+    queue_delay: Duration,
     handshake_failed: u64,
     rates_shared: u64,
     rates_alone: u64,
@@ -80,7 +84,11 @@ async fn sum(control: &Control) -> Sums {
         sums.log_dropped += report.tally.log_dropped;
         sums.tunnels += report.tally.tunnels;
         sums.streams_ended += report.tally.streams_ended;
-        sums.accept_refused += report.tally.accept_refused;
+        for (sum, count) in sums.refused.iter_mut().zip(report.tally.refused) {
+            *sum += count;
+        }
+        sums.shed_share = sums.shed_share.max(report.tally.shed_share);
+        sums.queue_delay = sums.queue_delay.max(report.tally.queue_delay);
         sums.handshake_failed += report.tally.handshake_failed;
         sums.rates_shared += report.tally.rates_shared;
         sums.rates_alone += report.tally.rates_alone;
@@ -147,9 +155,19 @@ fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     for listener in control.listeners.load().iter() {
         open.mut_metric().push(gauge(&[("listener", &listener.name)], listener.addresses.open() as f64));
     }
+    let mut refused = family("connections_refused_total", MetricType::COUNTER, "Connections closed as they came.");
+    for (reason, count) in ["address", "listener", "overload"].into_iter().zip(sums.refused) {
+        refused.mut_metric().push(counter(&[("reason", reason)], count));
+    }
+    let mut shed = family("overload_shed_share", MetricType::GAUGE, "Share of requests that the busiest worker sheds.");
+    shed.mut_metric().push(gauge(&[], sums.shed_share));
+    let mut delay = family("queue_delay_seconds", MetricType::GAUGE, "How long the queue of the busiest worker is.");
+    delay.mut_metric().push(gauge(&[], sums.queue_delay.as_secs_f64()));
     vec![
         open,
-        single("connections_refused_total", "Connections over the limit of their address.", sums.accept_refused),
+        refused,
+        shed,
+        delay,
         single("handshakes_failed_total", "TLS handshakes that failed or took too long.", sums.handshake_failed),
         single("tunnels_total", "Exchanges upgraded to WebSocket.", sums.tunnels),
         single("streams_ended_total", "Streams ended because their route was gone or asked more.", sums.streams_ended),

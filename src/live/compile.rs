@@ -149,6 +149,7 @@ fn routes(
             agency: route.agency,
             way: shared.way(&route.rewrite, route.timeouts, route.retry),
             body_limit: route.body_limit,
+            priority: route.priority,
             rate: route.rate.map(|rate| {
                 let old = old.and_then(|old| Some((old.rate.as_ref()?, same_rates)));
                 RouteRate::carried(rate, &route.name, rates, old)

@@ -11,7 +11,7 @@ use crate::auth::{Issuer, Requirement};
 use crate::balance::AgencyLive;
 use crate::clock::UnixTime;
 use crate::config::Config;
-use crate::config::model::{Rate, RateBy};
+use crate::config::model::{Priority, Rate, RateBy};
 use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
 use crate::limit::shared::{Counter, Counting};
@@ -40,6 +40,7 @@ pub struct RouteLive {
     /// Bytes; `None`: the listener's.
     pub body_limit: Option<u64>,
     pub rate: Option<Arc<RouteRate>>,
+    pub priority: Priority,
     pub cors: Option<Arc<CompiledCors>>,
     pub fate: Fate,
 }

@@ -66,6 +66,11 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
         }
     };
     let mut record = begin(route.stat);
+    // 503, before anything that costs: more than this worker can bear.
+    if gate.worker.overload.refuses(route.priority) {
+        let asked = asked(&gate, &view, Some(route), &arrived.method, &arrived.headers);
+        return respond::refuse(&Refusal::Overloaded, &asked, record);
+    }
     match pass(&gate, &view, route, &mut arrived, payload, &mut record).await {
         Ok((reply, bytes_in, headers)) => {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &headers);

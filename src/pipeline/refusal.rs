@@ -27,6 +27,8 @@ pub enum Refusal {
     Denied(Denied),
     /// The next request would be allowed after this long; the policy is for `RateLimit-Policy`.
     RateLimited(Duration, HeaderValue),
+    /// More than can be borne; turned away by priority.
+    Overloaded,
     Forward(Failure),
     /// A panic of ours.
     Internal,
@@ -35,7 +37,7 @@ pub enum Refusal {
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// CONNECT and TRACE are no route's; these may be (HP-3).
 const ANY_METHOD: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-/// Keys come within seconds of the SSO's return; an endpoint, after its next probe.
+/// An overload has passed or is borne by fewer within this; keys come within seconds of the SSO's return; an endpoint, after its next probe.
 const RETRY_SOON: HeaderValue = HeaderValue::from_static("5");
 
 impl Refusal {
@@ -49,6 +51,7 @@ impl Refusal {
             Refusal::BodyTooLarge => Code::BodyTooLarge,
             Refusal::Denied(denied) => denied.code(),
             Refusal::RateLimited(..) => Code::RateLimited,
+            Refusal::Overloaded => Code::Overloaded,
             Refusal::Forward(failure) => failure.code(),
             Refusal::Internal => Code::InternalError,
         }
@@ -91,6 +94,9 @@ impl Refusal {
                 let seconds = whole_seconds(*after);
                 headers.insert(header::RETRY_AFTER, seconds.into());
                 rate::tell(headers, policy, 0, seconds);
+            }
+            Refusal::Overloaded => {
+                headers.insert(header::RETRY_AFTER, RETRY_SOON);
             }
             Refusal::Forward(failure) => {
                 if let Some(error) = failure.proxy_status() {

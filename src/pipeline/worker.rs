@@ -8,6 +8,7 @@ use crate::auth::TokenCache;
 use crate::balance::{AgencyPools, Pools};
 use crate::clock::Clock;
 use crate::closing::Closing;
+use crate::limit::overload::Overload;
 use crate::limit::shared::Counting;
 use crate::live::{Live, Snapshot};
 use crate::observe::record::Books;
@@ -20,6 +21,7 @@ pub struct Worker {
     pub pools: Pools,
     pub books: Books,
     pub clock: Clock,
+    pub overload: Overload,
     /// Wakes long-lived streams when another snapshot is in force.
     pub streams: Closing,
     view: RefCell<Rc<View>>,
@@ -39,8 +41,18 @@ impl Worker {
         let pools = Pools::default();
         let seen = live.generation();
         let view = View::of(live.load(), &pools, None);
-        let streams = Closing::default();
-        Worker { live, cache, pools, books, clock, streams, view: RefCell::new(Rc::new(view)), seen: Cell::new(seen) }
+        let (streams, overload) = Default::default();
+        Worker {
+            live,
+            cache,
+            pools,
+            books,
+            clock,
+            overload,
+            streams,
+            view: RefCell::new(Rc::new(view)),
+            seen: Cell::new(seen),
+        }
     }
 
     /// What is in force now. One atomic read, unless it has changed.

@@ -63,6 +63,7 @@ kinds! {
     BodyLimitLowered = "body_limit_lowered",
     TimeoutChanged = "timeout_changed",
     RetryChanged = "retry_changed",
+    PriorityChanged = "priority_changed",
     CorsOpened = "cors_opened",
     CorsClosed = "cors_closed",
     CorsChanged = "cors_changed",
@@ -125,6 +126,8 @@ kinds! {
     DrainChanged = "drain_changed",
     ContactChanged = "contact_changed",
     AssertionChanged = "assertion_changed",
+    OverloadChanged = "overload_changed",
+    SharedRatesChanged = "shared_rates_changed",
     ExpectationAdded = "expectation_added",
     ExpectationRemoved = "expectation_removed",
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::change::{Change, Kind};
 use crate::config::Config;
-use crate::config::model::{AccessLog, AssertionSettings, Contact, SecretSource};
-use crate::config::units::show_duration;
+use crate::config::model::{AccessLog, AssertionSettings, Contact, Overload, SecretSource};
+use crate::config::units::{show_duration, show_size};
 
 pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     let first = changes.len();
@@ -19,6 +19,8 @@ pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
         (Kind::DrainChanged, "drain becomes", show_duration(old.drain), show_duration(new.drain)),
         (Kind::ContactChanged, "pages offer", contact(&old.contact), contact(&new.contact)),
         (Kind::AssertionChanged, "assertions are", assertion(old), assertion(new)),
+        (Kind::OverloadChanged, "overload is", overload(old), overload(new)),
+        (Kind::SharedRatesChanged, "rates are counted", rates(old), rates(new)),
     ];
     for (kind, verb, from, to) in texts {
         if from != to {
@@ -52,6 +54,18 @@ fn access_log(config: &Config) -> String {
         AccessLog::Off => "off".to_owned(),
         AccessLog::File(path) => place(path, config),
     }
+}
+
+fn overload(config: &Config) -> String {
+    let Overload { queue_delay, memory } = config.overload;
+    let delay =
+        queue_delay.map_or_else(|| "no queue".to_owned(), |delay| format!("a queue of {}", show_duration(delay)));
+    memory.map_or_else(|| delay.clone(), |bytes| format!("{delay} or memory of {}", show_size(bytes)))
+}
+
+fn rates(config: &Config) -> String {
+    let Some(shared) = &config.shared_rates else { return "by each node".to_owned() };
+    format!("in {} within {}", shared.server.url, show_duration(shared.timeout))
 }
 
 fn workers(config: &Config) -> String {

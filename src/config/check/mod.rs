@@ -94,7 +94,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "version",
     "include",
     "listeners",
@@ -109,6 +109,7 @@ const KEYS: [&str; 18] = [
     "defaults",
     "cors",
     "rates",
+    "overload",
     "issuers",
     "agencies",
     "routes",
@@ -181,6 +182,7 @@ pub fn config<'t>(
         watch: top.get("watch").and_then(|f| f.flag(cx.faults)).unwrap_or(false),
         contact: top::contact(&top, cx),
         assertion: top::assertion(&top, cx),
+        overload: top::overload(&top, cx),
         shared_rates: store::rates(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,
