@@ -19,6 +19,7 @@ mod cors;
 mod credentials;
 mod drain;
 mod fields;
+mod floods;
 mod framing;
 mod framing_h2;
 mod hostile_agencies;
