@@ -51,8 +51,8 @@ pub fn overload(top: &Table<'_>, cx: &mut Context<'_>) -> Overload {
         Some(delay) => delay.duration(cx.faults, MILLISECOND..=SECOND),
         None => default.queue_delay,
     };
-    // Below 64 MiB there is no room for the gateway itself.
-    let memory = table.get("memory").and_then(|f| f.size(cx.faults, 64 << 20..=1 << 44));
+    // Below 16 MiB there is no room for the gateway itself.
+    let memory = table.get("memory").and_then(|f| f.size(cx.faults, 16 << 20..=1 << 44));
     Overload { queue_delay, memory }
 }
 
