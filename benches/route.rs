@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use darvazeh::config::model::{HostPattern, PathPattern, Position, Require, Rewrite, Route, Segment, Timeouts};
+use darvazeh::config::model::{
+    HostPattern, PathPattern, Position, Priority, Require, Rewrite, Route, Segment, Timeouts,
+};
 use darvazeh::route::{Found, Table};
 use darvazeh::words::{AgencyId, Level};
 use http::Method;
@@ -27,6 +29,7 @@ fn routes(count: usize) -> Vec<Route> {
         rewrite: Rewrite::default().into(),
         body_limit: None,
         rate: None,
+        priority: Priority::Normal,
         timeouts: Timeouts { connect: second, response: second, idle: second },
         retry: true,
         cors: None,
