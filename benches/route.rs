@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use darvazeh::config::model::{HostPattern, PathPattern, Position, Require, Rewrite, Route, Segment, Timeouts, Via};
+use darvazeh::config::model::{
+    HostPattern, PathPattern, Position, Priority, Require, Rewrite, Route, Segment, Timeouts, Via,
+};
 use darvazeh::route::{Found, Table};
 use darvazeh::words::{AgencyId, Level};
 use http::Method;
@@ -28,6 +30,7 @@ fn routes(count: usize) -> Vec<Route> {
         rewrite: Rewrite::default().into(),
         body_limit: None,
         rate: None,
+        priority: Priority::Normal,
         timeouts: Timeouts { connect: second, response: second, idle: second, request: None }.into(),
         retry: true,
         cors: None,

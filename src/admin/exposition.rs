@@ -8,6 +8,7 @@ mod login;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -40,8 +41,13 @@ struct Sums {
     log_dropped: u64,
     tunnels: u64,
     streams_ended: u64,
-    accept_refused: u64,
+    refused: [u64; 3],
+    /// Of the worker that has most to bear.
+    shed_share: f64,
+    queue_delay: Duration,
     handshake_failed: u64,
+    rates_shared: u64,
+    rates_alone: u64,
 }
 
 pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
@@ -49,6 +55,7 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     let snapshot = control.live.load();
     let mut families = requests(control, &sums);
     families.extend(connections(control, &sums));
+    families.extend(shared_rates(&snapshot, &sums));
     families.extend(tokens(control, &snapshot));
     families.extend(sessions(&snapshot.sessions));
     families.extend(upstreams(&snapshot, &sums));
@@ -91,8 +98,14 @@ async fn sum(control: &Control) -> Sums {
         sums.log_dropped += report.tally.log_dropped;
         sums.tunnels += report.tally.tunnels;
         sums.streams_ended += report.tally.streams_ended;
-        sums.accept_refused += report.tally.accept_refused;
+        for (sum, count) in sums.refused.iter_mut().zip(report.tally.refused) {
+            *sum += count;
+        }
+        sums.shed_share = sums.shed_share.max(report.tally.shed_share);
+        sums.queue_delay = sums.queue_delay.max(report.tally.queue_delay);
         sums.handshake_failed += report.tally.handshake_failed;
+        sums.rates_shared += report.tally.rates_shared;
+        sums.rates_alone += report.tally.rates_alone;
     }
     sums
 }
@@ -144,14 +157,36 @@ fn requests(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     vec![totals, durations, decisions, verdicts, in_flight]
 }
 
+/// Nothing where each node counts by itself.
+fn shared_rates(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
+    let Some(shared) = &snapshot.shared_rates else { return Vec::new() };
+    let mut up = family("redis_up", MetricType::GAUGE, "Whether every worker is connected to this Redis.");
+    up.mut_metric().push(gauge(&[("server", &shared.server.model().url)], f64::from(u8::from(shared.server.is_up()))));
+    let mut counted =
+        family("rate_counts_total", MetricType::COUNTER, "Requests counted by all nodes, or by one alone.");
+    counted.mut_metric().push(counter(&[("by", "shared")], sums.rates_shared));
+    counted.mut_metric().push(counter(&[("by", "alone")], sums.rates_alone));
+    vec![up, counted]
+}
+
 fn connections(control: &Control, sums: &Sums) -> Vec<MetricFamily> {
     let mut open = family("connections_open", MetricType::GAUGE, "Connections of callers.");
     for listener in control.listeners.load().iter() {
         open.mut_metric().push(gauge(&[("listener", &*listener.name())], listener.addresses.open() as f64));
     }
+    let mut refused = family("connections_refused_total", MetricType::COUNTER, "Connections closed as they came.");
+    for (reason, count) in ["address", "listener", "overload"].into_iter().zip(sums.refused) {
+        refused.mut_metric().push(counter(&[("reason", reason)], count));
+    }
+    let mut shed = family("overload_shed_share", MetricType::GAUGE, "Share of requests that the busiest worker sheds.");
+    shed.mut_metric().push(gauge(&[], sums.shed_share));
+    let mut delay = family("queue_delay_seconds", MetricType::GAUGE, "How long the queue of the busiest worker is.");
+    delay.mut_metric().push(gauge(&[], sums.queue_delay.as_secs_f64()));
     vec![
         open,
-        single("connections_refused_total", "Connections over the limit of their address.", sums.accept_refused),
+        refused,
+        shed,
+        delay,
         single("handshakes_failed_total", "TLS handshakes that failed or took too long.", sums.handshake_failed),
         single("tunnels_total", "Exchanges upgraded to WebSocket.", sums.tunnels),
         single(

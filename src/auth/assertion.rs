@@ -23,6 +23,7 @@ use super::permit::Permit;
 use crate::clock::UnixTime;
 use crate::config::model::{AssertionSettings, SecretSource};
 use crate::private_file;
+use crate::secret::Secret;
 
 /// The contract's bound, seconds.
 const MAX_LIFETIME: i64 = 60;
@@ -132,6 +133,15 @@ impl Signer {
         let token = permit.token()?;
         let make = || self.pairwise.subject(agency, &token.issuer, &token.subject);
         Some(token.pairwise.get_or_make(self.pairwise.mark, agency, make))
+    }
+
+    /// A secret for another purpose, drawn from the pairwise one: whoever knows it cannot tell that, and nodes with the same
+    /// `pairwise.key` have the same.
+    pub fn derived(&self, purpose: &str) -> Secret<[u8; SECRET_LEN]> {
+        let mut secret = [0; SECRET_LEN];
+        let tag = hmac::sign(&self.pairwise.key, format!("derived\0{purpose}").as_bytes());
+        secret.copy_from_slice(tag.as_ref());
+        Secret::new(secret)
     }
 
     /// `/.gateway/jwks.json`

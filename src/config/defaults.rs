@@ -18,6 +18,8 @@ pub const STREAMS: u32 = 100;
 pub const BODY: u64 = 10 * 1024 * 1024;
 /// A whole office, or a carrier's NAT, may share one address.
 pub const CONNECTIONS_PER_ADDRESS: u32 = 1000;
+/// Each has a descriptor, and another towards an agency: as many as a well-kept `LimitNOFILE` allows.
+pub const CONNECTIONS: u32 = 100_000;
 pub const DRAIN: Duration = Duration::from_secs(30);
 pub const STATE_DIR: &str = "var";
 
@@ -82,6 +84,9 @@ pub const SLOW_LEAST: Duration = Duration::from_millis(100);
 /// Mirrokni, Thorup and Zadimoghaddam, "Consistent hashing with bounded loads": with 1.25, hardly anybody moves.
 pub const HASH_MAX_LOAD: u32 = 125;
 
+/// A caller does not notice it; a queue that stays longer only grows.
+pub const QUEUE_DELAY: Duration = Duration::from_millis(20);
+
 /// A Redis in the same place answers within one; beyond this, counting alone does a caller less harm than waiting.
 pub const SHARED_RATES_TIMEOUT: Duration = Duration::from_millis(50);
 
@@ -117,4 +122,5 @@ pub const LIMITS: ListenerLimits = ListenerLimits {
     streams: STREAMS,
     body: BODY,
     connections_per_address: CONNECTIONS_PER_ADDRESS,
+    connections: CONNECTIONS,
 };

@@ -47,6 +47,7 @@ pub struct Config {
     /// `iss` of the assertions; what agencies must expect.
     pub assertion: AssertionSettings,
     pub sessions: Sessions,
+    pub overload: Overload,
     /// `None`: each node counts by itself.
     pub shared_rates: Option<SharedRates>,
     pub issuers: Vec<Issuer>,
@@ -201,6 +202,7 @@ pub struct ListenerLimits {
     pub streams: u32,
     pub body: u64,
     pub connections_per_address: u32,
+    pub connections: u32,
 }
 
 #[derive(Debug)]
@@ -567,6 +569,7 @@ pub struct Route {
     /// `None`: the listener's.
     pub body_limit: Option<u64>,
     pub rate: Option<Rate>,
+    pub priority: Priority,
     /// The agency's, with what the route changes.
     pub timeouts: Arc<Timeouts>,
     /// `false` for `retry: off`.
@@ -654,6 +657,24 @@ pub enum RateBy {
     Client,
     Address,
     Route,
+}
+
+/// Whose requests are turned away first when there are more than can be borne.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    Low,
+    #[default]
+    Normal,
+    High,
+}
+
+/// When there is more than the gateway can bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overload {
+    /// How long a worker's queue may stay; `None` for `queue_delay: off`.
+    pub queue_delay: Option<Duration>,
+    /// Bytes of memory; `None`: no ceiling but that of the process's control group.
+    pub memory: Option<u64>,
 }
 
 /// How rates are counted by all nodes together.

@@ -6,7 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Shared by a listener's workers. Locked once as a connection opens and once as it closes, never per request.
 #[derive(Debug, Default)]
-pub struct Addresses(Mutex<HashMap<IpAddr, u32>>);
+pub struct Addresses(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    by_address: HashMap<IpAddr, u32>,
+    all: u32,
+}
+
+/// Which limit a connection would be over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    Address,
+    Listener,
+}
 
 /// One open connection's place, given up on drop.
 #[derive(Debug)]
@@ -16,31 +29,37 @@ pub struct Place {
 }
 
 impl Addresses {
-    /// A place for one more connection from `address`; `None` when it has `limit` already. IPv6 counts by /64.
-    pub fn enter(self: &Arc<Self>, address: IpAddr, limit: u32) -> Option<Place> {
+    /// A place for one more connection from `address`, unless it has `limit` already or the listener has `all`. IPv6 counts
+    /// by /64.
+    pub fn enter(self: &Arc<Self>, address: IpAddr, limit: u32, all: u32) -> Result<Place, Full> {
         let address = network(address);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_insert(0);
+        if open.all >= all {
+            return Err(Full::Listener);
+        }
+        let count = open.by_address.entry(address).or_insert(0);
         if *count >= limit {
-            return None;
+            return Err(Full::Address);
         }
         *count += 1;
-        Some(Place { addresses: self.clone(), address })
+        open.all += 1;
+        Ok(Place { addresses: self.clone(), address })
     }
 
     /// All open connections.
     pub fn open(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(|n| u64::from(*n)).sum()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.into()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
+        open.all -= 1;
+        if let Some(count) = open.by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.address);
+                open.by_address.remove(&self.address);
             }
         }
     }
@@ -62,20 +81,21 @@ mod tests {
     fn an_address_has_no_more_than_its_limit_and_gets_places_back() {
         let addresses = Arc::new(Addresses::default());
         let (a, b) = ("1.2.3.4".parse().unwrap(), "1.2.3.5".parse().unwrap());
-        let first = addresses.enter(a, 2).unwrap();
-        let _second = addresses.enter(a, 2).unwrap();
-        assert!(addresses.enter(a, 2).is_none());
-        assert!(addresses.enter(b, 2).is_some());
+        let first = addresses.enter(a, 2, 3).unwrap();
+        let _second = addresses.enter(a, 2, 3).unwrap();
+        assert!(addresses.enter(a, 2, 3).is_err());
+        assert!(addresses.enter(b, 2, 3).is_ok());
         drop(first);
-        assert!(addresses.enter(a, 2).is_some());
+        assert!(addresses.enter(a, 2, 3).is_ok());
         assert_eq!(addresses.open(), 1);
+        assert_eq!(addresses.enter(b, 2, 1).unwrap_err(), Full::Listener, "whoever it is");
     }
 
     #[test]
     fn an_ipv6_network_is_one_caller() {
         let addresses = Arc::new(Addresses::default());
-        let _held = addresses.enter("2001:db8::1".parse().unwrap(), 1).unwrap();
-        assert!(addresses.enter("2001:db8::2".parse().unwrap(), 1).is_none());
-        assert!(addresses.enter("2001:db8:0:1::1".parse().unwrap(), 1).is_some());
+        let _held = addresses.enter("2001:db8::1".parse().unwrap(), 1, 9).unwrap();
+        assert!(addresses.enter("2001:db8::2".parse().unwrap(), 1, 9).is_err());
+        assert!(addresses.enter("2001:db8:0:1::1".parse().unwrap(), 1, 9).is_ok());
     }
 }

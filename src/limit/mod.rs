@@ -2,4 +2,6 @@
 
 pub mod addresses;
 pub mod body;
+pub mod overload;
 pub mod rate;
+pub mod shared;

@@ -47,6 +47,8 @@ pub struct RateLimiter {
 pub struct Allowed {
     /// Requests that would be allowed at this very instant after this one.
     pub remaining: u32,
+    /// When the whole budget would be back, were there no other until then.
+    pub whole_after: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +61,11 @@ impl RateLimiter {
     /// `rate.requests` and `rate.per` are at least 1 (config sees to it; 0 counts as 1). `keys`: see [`MAX_KEYS`];
     /// rounded up to a power of two, at least 64.
     pub fn new(rate: Rate, keys: usize) -> RateLimiter {
-        let requests = u64::from(rate.requests.max(1));
-        let per = u64::try_from(rate.per.as_nanos()).unwrap_or(u64::MAX);
-        let interval = per.div_ceil(requests).max(1);
+        let (interval, tolerance) = gcra(rate);
         RateLimiter {
             rate,
             interval,
-            tolerance: interval.saturating_mul(requests - 1),
+            tolerance,
             epoch: Instant::now(),
             secret: RandomState::new(),
             shards: Default::default(),
@@ -107,8 +107,17 @@ impl RateLimiter {
         }
         entry.whole_at = whole_at.saturating_add(self.interval);
         let remaining = (self.tolerance - ahead) / self.interval;
-        Ok(Allowed { remaining: u32::try_from(remaining).unwrap_or(u32::MAX) })
+        let whole_after = Duration::from_nanos(ahead.saturating_add(self.interval));
+        Ok(Allowed { remaining: u32::try_from(remaining).unwrap_or(u32::MAX), whole_after })
     }
+}
+
+/// The interval in which one request comes back, rounded up, and how far ahead a key may be; nanoseconds.
+pub fn gcra(rate: Rate) -> (u64, u64) {
+    let requests = u64::from(rate.requests.max(1));
+    let per = u64::try_from(rate.per.as_nanos()).unwrap_or(u64::MAX);
+    let interval = per.div_ceil(requests).max(1);
+    (interval, interval.saturating_mul(requests - 1))
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -16,7 +16,7 @@ use super::listener::{BACKLOG, ListenerLive, Settings};
 use crate::closing::{Closing, Ear, Word};
 use crate::http1::transport::{Prefixed, Transport, Wire};
 use crate::http1::watchdog::Watchdog;
-use crate::limit::addresses::Place;
+use crate::limit::addresses::{Full, Place};
 use crate::observe::tally::count;
 use crate::pipeline::gate::Shared;
 use crate::pipeline::{Gate, Worker};
@@ -60,9 +60,14 @@ pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc
 
 fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, worker: &Rc<Worker>, closing: &Closing) {
     let settings = listener.settings.load_full();
-    let Some(place) = listener.addresses.enter(peer.ip(), settings.connections_per_address) else {
-        count(&worker.books.tally.accept_refused);
-        return;
+    let refused = &worker.books.tally.refused;
+    if worker.overload.refuses_connection() {
+        return count(&refused.overload);
+    }
+    let place = match listener.addresses.enter(peer.ip(), settings.connections_per_address, settings.connections) {
+        Ok(place) => place,
+        Err(Full::Address) => return count(&refused.address),
+        Err(Full::Listener) => return count(&refused.listener),
     };
     // An answer must not wait for the acknowledgement of the one before (Nagle).
     let _ = stream.set_nodelay(true);

@@ -47,6 +47,7 @@ pub struct Settings {
     pub certificates: Arc<[Arc<LoadedCertificate>]>,
     pub trusted_proxies: Arc<[IpNet]>,
     pub connections_per_address: u32,
+    pub connections: u32,
     pub handshake_time: Duration,
     pub http1: http1::server::Settings,
     pub http2: http2::server::Settings,
@@ -139,6 +140,7 @@ impl Settings {
             certificates: listener.tls.iter().flat_map(|tls| &tls.certificates).cloned().collect(),
             trusted_proxies: listener.trusted_proxies.clone(),
             connections_per_address: limits.connections_per_address,
+            connections: limits.connections,
             handshake_time: limits.handshake_time,
             http1: http1::server::Settings {
                 head: HeadLimits { block: limits.headers, count: limits.header_count, uri: limits.uri },

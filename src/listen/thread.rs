@@ -23,8 +23,10 @@ use crate::balance::pool::EndpointReport;
 use crate::clock::Clock;
 use crate::closing::{Closing, Word};
 use crate::config::model::AccessLog;
+use crate::limit::overload::{INTERVAL, SAMPLE};
 use crate::live::Live;
 use crate::observe::access_log::{Line, LogBuffer};
+use crate::observe::memory;
 use crate::observe::record::Books;
 use crate::observe::{Report, Tally};
 use crate::pipeline::Worker;
@@ -114,6 +116,7 @@ type Accepting = JoinSet<()>;
 
 async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> usize {
     let (mut closings, mut accepting) = (Closings::new(), Accepting::new());
+    let _watch = AbortOnDrop(tokio::task::spawn_local(watch(worker.clone())));
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0u32;
@@ -146,6 +149,39 @@ async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> 
     let cut = finish(&worker, &closings, &mut inbox, begun, patience).await;
     worker.books.log.flush(&worker.books.tally);
     cut
+}
+
+/// Measures how long the worker's queue is, and sets what is turned away. The timer's own grain, a millisecond, is no delay.
+async fn watch(worker: Rc<Worker>) {
+    const GRAIN: Duration = Duration::from_millis(1);
+    let allowed = memory::allowed();
+    let mut next = Instant::now() + INTERVAL;
+    loop {
+        let due = Instant::now() + SAMPLE;
+        sleep_until(due).await;
+        let now = Instant::now();
+        worker.overload.sample((now - due).saturating_sub(GRAIN));
+        if now < next {
+            continue;
+        }
+        next = now + INTERVAL;
+        let mut limits = worker.view().snapshot.config.overload;
+        // Nine tenths: beyond its group's limit the process would be killed.
+        limits.memory = limits.memory.or(allowed.map(|bytes| bytes / 10 * 9));
+        let resident = limits.memory.and_then(|_| memory::resident());
+        let (share, delay) = worker.overload.adjust(&limits, resident);
+        worker.books.tally.shed_share.set(share);
+        worker.books.tally.queue_delay.set(delay);
+    }
+}
+
+/// Ends a task of the worker with the worker.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn listen(

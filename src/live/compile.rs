@@ -15,10 +15,12 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
 use crate::config::model::{self, JwksSource, Require, Rewrite, Timeouts, Via};
 use crate::forward::Way;
+use crate::limit::shared::Counting;
 use crate::login::Login;
 use crate::observe::{Lease, Names, StatId};
 use crate::route::Table;
 use crate::session::Sessions;
+use crate::store::Server;
 
 /// What a snapshot grows in.
 #[derive(Clone)]
@@ -43,10 +45,11 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let zone = around.zone.clone().or_else(|| config.zone.clone());
     let agencies = config.agencies.iter().map(|model| agency(model, zone.as_ref(), previous));
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
-    let routes = routes(&config, &issuers, previous, &around.names);
+    let rates = shared_rates(&config, &signer, previous)?;
+    let routes = routes(&config, &issuers, rates.as_ref(), previous, &around.names);
     let sessions = sessions(&config, previous, around)?;
     let login = Login::new(&config, &issuers, previous.map(|old| &*old.login), &around.control)?;
-    let callers = (signer, sessions, Arc::new(login));
+    let callers = (signer, rates, sessions, Arc::new(login));
     Ok(assemble(config, callers, issuers, agencies, routes, around.clock.now()))
 }
 
@@ -58,15 +61,18 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let models = std::mem::take(&mut config.issuers).into_iter().map(Arc::new);
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
     let agencies = config.agencies.iter().map(|model| agency(model, None, None)).collect::<Result<Vec<_>, String>>()?;
-    let routes = routes(&config, &issuers, None, &Names::default());
+    let routes = routes(&config, &issuers, None, None, &Names::default());
     let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
-    let callers = (signer, sessions, Arc::new(Login::off()));
+    let callers = (signer, None, sessions, Arc::new(Login::off()));
     Ok(assemble(config, callers, issuers, agencies, routes, clock.now()))
 }
 
+/// What callers are known, counted and logged in by.
+type Callers = (Arc<Signer>, Option<Arc<Counting>>, Arc<Sessions>, Arc<Login>);
+
 fn assemble(
     config: Config,
-    (signer, sessions, login): (Arc<Signer>, Arc<Sessions>, Arc<Login>),
+    (signer, shared_rates, sessions, login): Callers,
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     (lease, routes): (Lease, Vec<RouteLive>),
@@ -81,6 +87,7 @@ fn assemble(
         agencies,
         issuers,
         signer,
+        shared_rates,
         sessions,
         login,
         askers,
@@ -112,6 +119,24 @@ fn sessions(config: &Config, previous: Option<&Snapshot>, around: &Surroundings)
             Sessions::new(&config.sessions, &config.state_dir, old, control, clock).map(Arc::new)
         }
     }
+}
+
+/// Its secret comes from the pairwise key: nodes that give citizens the same subjects count them together.
+fn shared_rates(
+    config: &Config,
+    signer: &Arc<Signer>,
+    previous: Option<&Snapshot>,
+) -> Result<Option<Arc<Counting>>, String> {
+    let Some(rates) = &config.shared_rates else { return Ok(None) };
+    if let Some(old) = previous
+        && old.config.shared_rates.as_ref() == Some(rates)
+        && Arc::ptr_eq(&old.signer, signer)
+    {
+        return Ok(old.shared_rates.clone());
+    }
+    let server = Server::new(rates.server.clone(), "each node counts rates by itself until it is back")?;
+    let secret = signer.derived("rates");
+    Ok(Some(Arc::new(Counting::new(server, rates.timeout, secret.expose()))))
 }
 
 fn issuer(
@@ -152,11 +177,13 @@ fn agency(
 fn routes(
     config: &Config,
     issuers: &[Arc<Issuer>],
+    rates: Option<&Arc<Counting>>,
     previous: Option<&Snapshot>,
     names: &Names,
 ) -> (Lease, Vec<RouteLive>) {
     let agency = |route: &model::Route| config.agencies[route.agency.0 as usize].name.clone();
     let lease = names.lease(config.routes.iter().map(|route| (route.name.clone(), agency(route))));
+    let same_rates = previous.is_some_and(|old| old.shared_rates.as_ref().map(Arc::as_ptr) == rates.map(Arc::as_ptr));
     let mut shared = Shared::default();
     let old: HashMap<StatId, &RouteLive> =
         previous.map(|old| old.routes.iter().map(|route| (route.stat, route)).collect()).unwrap_or_default();
@@ -168,7 +195,11 @@ fn routes(
             agency: route.agency,
             way: shared.way(&route.rewrite, *route.timeouts, route.retry),
             body_limit: route.body_limit,
-            rate: route.rate.map(|rate| RouteRate::carried(rate, old.and_then(|old| old.rate.as_ref()))),
+            priority: route.priority,
+            rate: route.rate.map(|rate| {
+                let old = old.and_then(|old| Some((old.rate.as_ref()?, same_rates)));
+                RouteRate::carried(rate, &route.name, rates, old)
+            }),
             cors: route.cors.as_ref().map(|cors| Arc::new(CompiledCors::compile(cors, &route.methods))),
             fate: match old {
                 Some(old) if !tightens(&old.requirement, &requirement) => old.fate.clone(),

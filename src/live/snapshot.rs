@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::answer::cors::CompiledCors;
@@ -11,9 +12,10 @@ use crate::auth::{Issuer, Requirement};
 use crate::balance::AgencyLive;
 use crate::clock::UnixTime;
 use crate::config::Config;
-use crate::config::model::{Rate, RateBy};
+use crate::config::model::{Priority, Rate, RateBy};
 use crate::forward::Way;
 use crate::limit::rate::{MAX_KEYS, RateLimiter};
+use crate::limit::shared::{Counter, Counting};
 use crate::login::Login;
 use crate::observe::{Lease, StatId};
 use crate::route::Table;
@@ -32,6 +34,8 @@ pub struct Snapshot {
     pub login: Arc<Login>,
     /// Every address that may ask for a verdict of some agency.
     pub askers: Vec<IpNet>,
+    /// `None`: each node counts by itself.
+    pub shared_rates: Option<Arc<Counting>>,
     pub loaded_at: UnixTime,
     /// The numbers of `routes`.
     pub lease: Lease,
@@ -49,6 +53,7 @@ pub struct RouteLive {
     /// Bytes; `None`: the listener's.
     pub body_limit: Option<u64>,
     pub rate: Option<Arc<RouteRate>>,
+    pub priority: Priority,
     pub cors: Option<Arc<CompiledCors>>,
     pub fate: Fate,
 }
@@ -56,16 +61,37 @@ pub struct RouteLive {
 pub struct RouteRate {
     pub limiter: RateLimiter,
     pub by: RateBy,
+    /// Where all nodes count together; the limiter is for when that is away.
+    pub shared: Option<Counter>,
+    /// `RateLimit-Policy`.
+    pub policy: HeaderValue,
 }
 
 impl RouteRate {
-    /// The limiter of `old` while the rate is the same: a reload gives nobody a fresh budget.
-    pub(super) fn carried(rate: Rate, old: Option<&Arc<RouteRate>>) -> Arc<RouteRate> {
+    /// That of `old` while rate and counting are the same: a reload gives nobody a fresh budget.
+    pub(super) fn carried(
+        rate: Rate,
+        route: &str,
+        shared: Option<&Arc<Counting>>,
+        old: Option<(&Arc<RouteRate>, bool)>,
+    ) -> Arc<RouteRate> {
         match old {
-            Some(old) if old.limiter.rate() == rate => old.clone(),
-            _ => Arc::new(RouteRate { limiter: RateLimiter::new(rate, MAX_KEYS), by: rate.by }),
+            Some((old, true)) if old.limiter.rate() == rate => old.clone(),
+            _ => Arc::new(RouteRate {
+                limiter: RateLimiter::new(rate, MAX_KEYS),
+                by: rate.by,
+                shared: shared.map(|shared| shared.counter(route, rate)),
+                policy: policy(rate),
+            }),
         }
     }
+}
+
+/// draft-ietf-httpapi-ratelimit-headers: quota, and its window where that is whole seconds (RL).
+fn policy(rate: Rate) -> HeaderValue {
+    let window = Some(rate.per).filter(|per| per.subsec_nanos() == 0).map(|per| format!(";w={}", per.as_secs()));
+    let text = format!("\"gateway\";q={}{}", rate.requests, window.unwrap_or_default());
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"gateway\""))
 }
 
 /// Whether streams that began on a route may go on. Carried from snapshot to snapshot while the route asks no more than

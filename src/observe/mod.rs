@@ -3,6 +3,7 @@
 //! Each worker counts for itself without atomics ([`tally::Tally`]); `/metrics` asks every worker for a report and sums.
 
 pub mod access_log;
+pub mod memory;
 pub mod names;
 pub mod record;
 pub mod tally;

@@ -77,8 +77,22 @@ pub struct Tally {
     pub log_dropped: Cell<u64>,
     pub tunnels: Cell<u64>,
     pub streams_ended: Cell<u64>,
-    pub accept_refused: Cell<u64>,
+    pub refused: Refused,
     pub handshake_failed: Cell<u64>,
+    /// Rates of requests that were counted where all nodes count, and by this node because that was away.
+    pub rates_shared: Cell<u64>,
+    pub rates_alone: Cell<u64>,
+    /// What share of all requests is turned away now, and how long the worker's queue is.
+    pub shed_share: Cell<f64>,
+    pub queue_delay: Cell<Duration>,
+}
+
+/// Connections that were closed as they were accepted.
+#[derive(Default)]
+pub struct Refused {
+    pub address: Cell<u64>,
+    pub listener: Cell<u64>,
+    pub overload: Cell<u64>,
 }
 
 /// An agency's name, by address: agencies are few and their names are shared by all snapshots that have them.
@@ -92,8 +106,13 @@ pub struct Report {
     pub log_dropped: u64,
     pub tunnels: u64,
     pub streams_ended: u64,
-    pub accept_refused: u64,
+    /// Connections, by limit: of their address, of the listener, overload.
+    pub refused: [u64; 3],
     pub handshake_failed: u64,
+    pub rates_shared: u64,
+    pub rates_alone: u64,
+    pub shed_share: f64,
+    pub queue_delay: Duration,
 }
 
 impl Tally {
@@ -158,8 +177,12 @@ impl Tally {
             log_dropped: self.log_dropped.get(),
             tunnels: self.tunnels.get(),
             streams_ended: self.streams_ended.get(),
-            accept_refused: self.accept_refused.get(),
+            refused: [&self.refused.address, &self.refused.listener, &self.refused.overload].map(Cell::get),
+            shed_share: self.shed_share.get(),
+            queue_delay: self.queue_delay.get(),
             handshake_failed: self.handshake_failed.get(),
+            rates_shared: self.rates_shared.get(),
+            rates_alone: self.rates_alone.get(),
         }
     }
 }

@@ -12,6 +12,7 @@ use http_body::Body as _;
 use super::gate::{Gate, nothing_known};
 use super::own;
 use super::portal;
+use super::rate::{self, Budget};
 use super::refusal::Refusal;
 use super::respond::{self, Asked, Lasting};
 use super::session::{self, Ends, Entered};
@@ -19,14 +20,12 @@ use super::verify;
 use super::worker::View;
 use crate::answer::X_REQUEST_ID;
 use crate::answer::cors::Preflight;
-use crate::auth::{self, Permit};
+use crate::auth;
 use crate::chance;
-use crate::config::model::RateBy;
 use crate::forward::{self, prepare};
 use crate::intake::arrived::{Payload, Remains};
 use crate::intake::{Arrived, Rejected};
 use crate::limit::body::{Counter, limited};
-use crate::live::snapshot::RouteRate;
 use crate::live::{RouteLive, Snapshot};
 use crate::message::{Inbound, Outbound};
 use crate::observe::{Record, StatId};
@@ -82,6 +81,11 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
         }
     };
     let mut record = begin(route.stat);
+    // 503, before anything that costs: more than this worker can bear.
+    if gate.worker.overload.refuses(route.priority) {
+        let asked = asked(&gate, &view, Some(route), &arrived.method, &arrived.headers);
+        return respond::refuse(&Refusal::Overloaded, &asked, record);
+    }
     match pass(&gate, &view, route, &mut arrived, payload, &mut record).await {
         Ok(Passed { reply, bytes_in, headers, ends, cookies }) => {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &headers);
@@ -140,11 +144,11 @@ async fn pass(
         }
         false => (body, None),
     };
-    let mut entered = match admit(gate, view, route, arrived, record).await {
+    let (mut entered, budget) = match admit(gate, view, route, arrived, record).await {
         Err(Refusal::Login(needed)) => {
             return Err(Box::pin(session::keep_form(gate, view, route, arrived, body, needed)).await);
         }
-        entered => entered?,
+        admitted => admitted?,
     };
     session::claim_form(view, form, &mut entered)?;
     let ends = Ends::of(&entered);
@@ -163,7 +167,12 @@ async fn pass(
     record.bytes_in = bytes_in.get();
     let headers = prepared.into_headers();
     match reply {
-        Ok(reply) => Ok(Passed { reply, bytes_in, headers, ends, cookies }),
+        Ok(mut reply) => {
+            if let Some(budget) = budget {
+                budget.tell(&mut reply.headers);
+            }
+            Ok(Passed { reply, bytes_in, headers, ends, cookies })
+        }
         Err(failure) => {
             arrived.headers = headers;
             Err(Refusal::Forward(failure))
@@ -172,13 +181,13 @@ async fn pass(
 }
 
 /// Whether the caller may pass, and not too often: all that a verdict is made of.
-pub(super) async fn admit(
+pub(super) async fn admit<'r>(
     gate: &Gate,
     view: &View,
-    route: &RouteLive,
+    route: &'r RouteLive,
     arrived: &Arrived,
     record: &mut Record,
-) -> Result<Entered, Refusal> {
+) -> Result<(Entered, Option<Budget<'r>>), Refusal> {
     let worker = &gate.worker;
 
     // 400, 401, 403, 503: who asks, and how strongly.
@@ -200,8 +209,8 @@ pub(super) async fn admit(
     record.subject = view.snapshot.signer.pairwise(permit, &view.agency(route.agency).agency.name);
 
     // 429: strangers were refused above, and so cannot use up what a route has for its callers.
-    take_rate(route.rate.as_deref(), arrived, permit)?;
-    Ok(entered)
+    let budget = rate::take(worker, view, route, arrived.client, permit).await?;
+    Ok((entered, budget))
 }
 
 /// One of the gateway's own pages. Boxed: its state would otherwise be part of every request's future.
@@ -268,23 +277,6 @@ fn answer_preflight(route: &RouteLive, arrived: &Arrived, record: &mut Record) -
     }
     record.status = response.status().as_u16();
     response.into()
-}
-
-fn take_rate(rate: Option<&RouteRate>, arrived: &Arrived, permit: &Permit) -> Result<(), Refusal> {
-    let Some(rate) = rate else { return Ok(()) };
-    let key = match (rate.by, permit.token()) {
-        (RateBy::Address, _) => rate.limiter.key_for_address(arrived.client),
-        (RateBy::Route, _) => rate.limiter.key(()),
-        (RateBy::Subject, Some(token)) => rate.limiter.key(token.subject_key),
-        // A token that names no client shares one budget with all such tokens.
-        (RateBy::Client, Some(token)) => rate.limiter.key(token.client_key),
-        // A fault of config on level 0, and there is a token on every other.
-        (RateBy::Subject | RateBy::Client, None) => return Ok(()),
-    };
-    match rate.limiter.check(key, Instant::now()) {
-        Ok(_) => Ok(()),
-        Err(limited) => Err(Refusal::RateLimited(limited.retry_after)),
-    }
 }
 
 /// Size comes before path and route in the order of refusals (contract section 5).

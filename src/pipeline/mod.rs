@@ -4,6 +4,7 @@ pub mod gate;
 pub mod handle;
 pub mod own;
 pub mod portal;
+mod rate;
 pub mod refusal;
 pub mod respond;
 pub mod session;

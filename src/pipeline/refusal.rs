@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::rate;
 use super::session::LoginNeeded;
 use crate::answer::Link;
 use crate::auth::{Denied, Requirement};
@@ -38,8 +39,10 @@ pub enum Refusal {
     SsoUnavailable,
     /// The store of sessions does not answer.
     StoreAway,
-    /// The next request would be allowed after this long.
-    RateLimited(Duration),
+    /// The next request would be allowed after this long; the policy is for `RateLimit-Policy`.
+    RateLimited(Duration, HeaderValue),
+    /// More than can be borne; turned away by priority.
+    Overloaded,
     Forward(Failure),
     /// A panic of ours.
     Internal,
@@ -48,7 +51,7 @@ pub enum Refusal {
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// CONNECT and TRACE are no route's; these may be (HP-3).
 const ANY_METHOD: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-/// Keys come within seconds of the SSO's return; an endpoint, after its next probe.
+/// An overload has passed or is borne by fewer within this; keys come within seconds of the SSO's return; an endpoint, after its next probe.
 const RETRY_SOON: HeaderValue = HeaderValue::from_static("5");
 /// A place in an agency comes free with every answer that ends.
 const RETRY_AT_ONCE: HeaderValue = HeaderValue::from_static("1");
@@ -69,7 +72,8 @@ impl Refusal {
             Refusal::FormGone => Code::LoginExpired,
             Refusal::SsoUnavailable => Code::SsoUnavailable,
             Refusal::StoreAway => Code::SessionStoreAway,
-            Refusal::RateLimited(_) => Code::RateLimited,
+            Refusal::RateLimited(..) => Code::RateLimited,
+            Refusal::Overloaded => Code::Overloaded,
             Refusal::Forward(failure) => failure.code(),
             Refusal::Internal => Code::InternalError,
         }
@@ -145,9 +149,13 @@ impl Refusal {
             Refusal::SsoUnavailable | Refusal::StoreAway => {
                 headers.insert(header::RETRY_AFTER, RETRY_SOON);
             }
-            Refusal::RateLimited(after) => {
-                let seconds = after.as_millis().div_ceil(1000).max(1);
-                headers.insert(header::RETRY_AFTER, u64::try_from(seconds).unwrap_or(u64::MAX).into());
+            Refusal::RateLimited(after, policy) => {
+                let seconds = whole_seconds(*after);
+                headers.insert(header::RETRY_AFTER, seconds.into());
+                rate::tell(headers, policy, 0, seconds);
+            }
+            Refusal::Overloaded => {
+                headers.insert(header::RETRY_AFTER, RETRY_SOON);
             }
             Refusal::Forward(failure) => {
                 if let Some(error) = failure.proxy_status() {
@@ -163,6 +171,11 @@ impl Refusal {
             _ => {}
         }
     }
+}
+
+/// For fields that count in seconds: rounded up, and never 0, which would ask for another try at once.
+pub fn whole_seconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX)
 }
 
 /// The challenges of RFC 6750 §3 and RFC 9470 §3.
@@ -291,8 +304,13 @@ mod tests {
     #[test]
     fn a_rate_limit_rounds_its_wait_up() {
         let mut headers = HeaderMap::new();
-        Refusal::RateLimited(Duration::from_millis(1001)).add_fields("x", None, &mut headers);
+        Refusal::RateLimited(Duration::from_millis(1001), HeaderValue::from_static("\"gateway\";q=5")).add_fields(
+            "x",
+            None,
+            &mut headers,
+        );
         assert_eq!(headers[header::RETRY_AFTER], "2");
+        assert_eq!(headers["ratelimit"], "\"gateway\";r=0;t=2");
     }
 
     /// PS

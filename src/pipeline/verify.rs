@@ -128,7 +128,7 @@ impl Asking<'_> {
             _ => Err(Refusal::MayNotAsk),
         };
         let permit = match admitted {
-            Ok(entered) => entered.permit,
+            Ok((entered, _)) => entered.permit,
             Err(refusal) => return self.refuse(Some(route), &arrived.headers, &refusal, record).into(),
         };
         let agency = &view.agency(route.agency).agency;

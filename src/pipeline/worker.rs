@@ -10,10 +10,13 @@ use crate::balance::{AgencyPools, Pools};
 use crate::clock::Clock;
 use crate::closing::Closing;
 use crate::config::model::AccessLog;
+use crate::limit::overload::Overload;
+use crate::limit::shared::Counting;
 use crate::live::{Live, Snapshot};
 use crate::observe::Lease;
 use crate::observe::record::Books;
 use crate::session::Known;
+use crate::store::Store;
 use crate::words::AgencyId;
 
 /// Sessions that a worker keeps decoded: with the SSO's tokens, some 3 KiB each.
@@ -26,6 +29,7 @@ pub struct Worker {
     pub pools: Pools,
     pub books: Books,
     pub clock: Clock,
+    pub overload: Overload,
     /// Wakes long-lived streams when another snapshot is in force.
     pub streams: Closing,
     view: RefCell<Rc<View>>,
@@ -38,17 +42,19 @@ pub struct View {
     agencies: Vec<AgencyPools>,
     /// The numbers of the snapshot's routes, for records that outlive this.
     pub lease: Rc<Lease>,
+    /// This worker's connection to where rates are counted for all nodes.
+    rates: Option<(Arc<Counting>, Store)>,
 }
 
 impl Worker {
     pub fn new(live: Arc<Live>, cache: TokenCache, books: Books, clock: Clock) -> Worker {
         let pools = Pools::default();
         let seen = live.generation();
-        let view = View::of(live.load(), &pools);
-        let streams = Closing::default();
+        let view = View::of(live.load(), &pools, None);
+        let (streams, overload) = Default::default();
         let sessions = Known::new(SESSIONS);
         let view = RefCell::new(Rc::new(view));
-        Worker { live, cache, sessions, pools, books, clock, streams, view, seen: Cell::new(seen) }
+        Worker { live, cache, sessions, pools, books, clock, overload, streams, view, seen: Cell::new(seen) }
     }
 
     /// What is in force now. One atomic read, unless it has changed.
@@ -56,7 +62,8 @@ impl Worker {
         let generation = self.live.generation();
         if self.seen.get() != generation {
             self.seen.set(generation);
-            *self.view.borrow_mut() = Rc::new(View::of(self.live.load(), &self.pools));
+            let next = View::of(self.live.load(), &self.pools, Some(&self.view.borrow()));
+            *self.view.borrow_mut() = Rc::new(next);
         }
         self.view.borrow().clone()
     }
@@ -76,10 +83,20 @@ impl Worker {
 }
 
 impl View {
-    fn of(snapshot: Arc<Snapshot>, pools: &Pools) -> View {
+    /// Connections of `old` are kept where they lead to the same server still.
+    fn of(snapshot: Arc<Snapshot>, pools: &Pools, old: Option<&View>) -> View {
         let agencies = snapshot.agencies.iter().map(|agency| pools.of_agency(agency)).collect();
         let lease = Rc::new(snapshot.lease.clone());
-        View { snapshot, agencies, lease }
+        let rates = snapshot.shared_rates.as_ref().map(|shared| {
+            let kept = old.and_then(|old| old.rates.as_ref()).filter(|(old, _)| Arc::ptr_eq(old, shared));
+            let store = kept.map_or_else(|| Store::open(shared.server.clone()), |(_, store)| store.clone());
+            (shared.clone(), store)
+        });
+        View { snapshot, agencies, lease, rates }
+    }
+
+    pub fn rates(&self) -> Option<&Store> {
+        self.rates.as_ref().map(|(_, store)| store)
     }
 
     pub fn agency(&self, id: AgencyId) -> &AgencyPools {

@@ -135,7 +135,7 @@ impl Store {
         match timeout(limit, connection.send_packed_command(cmd)).await {
             Ok(Ok(value)) => {
                 line.missed.store(0, Ordering::Relaxed);
-                Ok(value)
+                value.extract_error().map_err(|error| (Missing::Failed, Some(error)))
             }
             Ok(Err(error)) => Err((Missing::Failed, Some(error))),
             Err(_) => {
@@ -199,7 +199,9 @@ async fn connect(server: &Server) -> Result<Connected, String> {
     // Without a password nothing was said yet, and a system accepts connections for a server that hangs.
     let ping = redis::cmd("PING");
     tokio::select! {
-        answer = connection.send_packed_command(&ping) => drop(answer.map_err(|error| told(&error))?),
+        answer = connection.send_packed_command(&ping) => {
+            answer.and_then(Value::extract_error).map_err(|error| told(&error))?;
+        }
         () = &mut driver => return Err("the connection broke".to_owned()),
     }
     Ok((connection, driver))

@@ -7,6 +7,7 @@ use crate::support::certs::{Trust, client_config};
 use crate::support::client::{self, H2, HOST, connect, get, h2_get, post, request, send};
 use crate::support::gateway::Gateway;
 use crate::support::verdict::{assert_passed, assert_refused};
+use crate::support::within;
 use crate::support::world::{TLS, standard};
 
 async fn place() -> (Agency, Gateway) {
@@ -167,4 +168,55 @@ async fn sm8_a_413_is_not_followed_by_a_misread_body() {
     } else {
         agency.assert_untouched();
     }
+}
+
+/// Over TCP as well: whoever it is.
+#[tokio::test]
+async fn a_listener_has_a_limit_of_connections_in_all() {
+    let agency = Agency::hello().await;
+    let listener = format!("{{ name: public, address: 127.0.0.1:0, {TLS}, limits: {{ connections: 1 }} }}");
+    let gateway = standard(&agency.url()).listeners(&[&listener]).start().await;
+    let mut wire = connect(&gateway).await;
+    wire.send(get("/open", &[])).await.expect("open");
+    assert_passed(&wire.answer().await);
+    let second = client::handshake(gateway.address(), HOST, client_config(&Trust::default())).await;
+    assert!(second.is_err(), "the second is turned away");
+    let refused = gateway.metrics().await.sum("darvazeh_connections_refused_total", &["reason=\"listener\""]);
+    assert_eq!(refused, 1.0);
+}
+
+/// Every process takes more than 16 MiB, and so this one has always too much to bear.
+#[tokio::test]
+async fn over_its_memory_the_gateway_sheds_the_lowest_priority_before_anything_else() {
+    let agency = Agency::hello().await;
+    let route = |name: &str| {
+        format!(
+            "name: {name}, agency: registry, match: {{ prefix: /{name} }}, require: {{ level: 1 }}, priority: {name}"
+        )
+    };
+    let config = standard(&agency.url()).top("overload: { memory: 16MiB, queue_delay: off }\nworkers: 1");
+    let gateway = config.route(&route("low")).route(&route("high")).start().await;
+    // Later ones would be turned away.
+    let mut wire = connect(&gateway).await;
+    let shed = async {
+        loop {
+            // No token: what is shed was not even looked at.
+            for name in ["low", "high"] {
+                wire.send(get(&format!("/{name}"), &[])).await.expect("kept alive");
+                let answer = wire.answer().await;
+                if answer.status() == 503 {
+                    return (name, answer);
+                }
+                assert_refused(&answer, 401, "token_missing");
+            }
+        }
+    };
+    let (name, answer) = within("a request is shed", shed).await;
+    assert_eq!(name, "low");
+    assert_refused(&answer, 503, "overloaded");
+    assert!(answer.head.has("retry-after"));
+    let metrics = gateway.metrics().await;
+    assert!(metrics.sum("darvazeh_overload_shed_share", &[]) > 0.0);
+    assert!(metrics.sum("darvazeh_requests_total", &["route=\"low\"", "code=\"overloaded\""]) >= 1.0);
+    agency.assert_untouched();
 }

@@ -133,3 +133,26 @@ async fn be8_strangers_do_not_spend_a_routes_rate() {
         spend(&gateway, || token(1)).await;
     }
 }
+
+/// RL: what is left is told with every answer of such a route, and what the agency says of its own stands beside it.
+#[tokio::test]
+async fn the_budget_is_told_with_every_answer() {
+    let own = "HTTP/1.1 200 OK\r\nRateLimit: \"own\";r=7\r\nContent-Length: 0\r\n\r\n";
+    let agency = Agency::start(move |_| own.as_bytes().to_vec()).await;
+    let gateway = rated(&agency, 0, "address", NO_PROXIES).await;
+    let request = get("/rated", &[]);
+    for left in [2, 1, 0] {
+        let answer = send(&gateway, &request).await;
+        assert_eq!(answer.head.all("ratelimit-policy"), ["\"gateway\";q=3;w=3600"]);
+        let budget = answer.head.all("ratelimit");
+        assert_eq!(budget[0], "\"own\";r=7");
+        let (remaining, reset) = budget[1].split_once(";t=").unwrap();
+        assert_eq!(remaining, format!("\"gateway\";r={left}"));
+        assert!((1..=3600).contains(&reset.parse::<u32>().unwrap()), "{reset}");
+    }
+    let answer = send(&gateway, &request).await;
+    assert_limited(&answer);
+    let wait = answer.head.get("retry-after").unwrap();
+    assert_eq!(answer.head.all("ratelimit"), [format!("\"gateway\";r=0;t={wait}")]);
+    assert!(!send(&gateway, get("/open", &[])).await.head.has("ratelimit-policy"), "a route without a rate");
+}

@@ -9,8 +9,10 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
@@ -87,6 +89,20 @@ pub async fn next(wire: &mut Wire) -> Option<Frame> {
         let _ = wire.send(frame(PING, ACK, 0, &payload)).await;
     }
     Some(Frame { kind: head[3], payload })
+}
+
+/// Reads what there is: `true` when the gateway ended the connection, by GOAWAY or by hanging up.
+pub async fn reads_to_goaway(wire: &mut Wire) -> bool {
+    let read = async {
+        loop {
+            match next(wire).await {
+                None => return true,
+                Some(f) if f.kind == GOAWAY => return true,
+                Some(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), read).await.unwrap_or(false)
 }
 
 /// Reads until the stream is answered or broken off: `true` when it was refused, by RST_STREAM, by GOAWAY, by the end of

@@ -13,6 +13,7 @@ pub mod client;
 pub mod frames;
 pub mod gateway;
 pub mod h2c;
+pub mod redis;
 pub mod sso;
 pub mod sso_server;
 pub mod token;

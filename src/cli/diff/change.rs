@@ -65,6 +65,7 @@ kinds! {
     BodyLimitLowered = "body_limit_lowered",
     TimeoutChanged = "timeout_changed",
     RetryChanged = "retry_changed",
+    PriorityChanged = "priority_changed",
     CorsOpened = "cors_opened",
     CorsClosed = "cors_closed",
     CorsChanged = "cors_changed",
@@ -144,6 +145,8 @@ kinds! {
     SessionsLonger = "sessions_longer",
     SessionsShorter = "sessions_shorter",
     SessionsChanged = "sessions_changed",
+    OverloadChanged = "overload_changed",
+    SharedRatesChanged = "shared_rates_changed",
     ExpectationAdded = "expectation_added",
     ExpectationRemoved = "expectation_removed",
 }

@@ -179,6 +179,7 @@ fn limits(old: &ListenerLimits, new: &ListenerLimits, changes: &mut Vec<Change>)
             ("streams", u64::from(l.streams), count),
             ("body", l.body, size),
             ("connections_per_address", u64::from(l.connections_per_address), count),
+            ("connections", u64::from(l.connections), count),
         ]
     };
     for ((name, before, show), (_, after, _)) in each(old).into_iter().zip(each(new)) {

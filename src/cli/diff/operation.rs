@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::change::{Change, Kind};
 use crate::config::Config;
-use crate::config::model::{AccessLog, AssertionSettings, Contact, SecretSource, SessionStore, Sessions};
-use crate::config::units::show_duration;
+use crate::config::model::{AccessLog, AssertionSettings, Contact, Overload, SecretSource, SessionStore, Sessions};
+use crate::config::units::{show_duration, show_size};
 
 pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     let first = changes.len();
@@ -21,6 +21,8 @@ pub fn compare(old: &Config, new: &Config, changes: &mut Vec<Change>) {
         (Kind::ContactChanged, "pages offer", contact(&old.contact), contact(&new.contact)),
         (Kind::AssertionChanged, "assertions are", assertion(old), assertion(new)),
         (Kind::SessionsChanged, "sessions are kept", sessions(&old.sessions), sessions(&new.sessions)),
+        (Kind::OverloadChanged, "overload is", overload(old), overload(new)),
+        (Kind::SharedRatesChanged, "rates are counted", rates(old), rates(new)),
     ];
     for (kind, verb, from, to) in texts {
         if from != to {
@@ -64,6 +66,18 @@ fn access_log(config: &Config) -> String {
 
 fn zone(config: &Config) -> String {
     config.zone.as_deref().unwrap_or("none").to_owned()
+}
+
+fn overload(config: &Config) -> String {
+    let Overload { queue_delay, memory } = config.overload;
+    let delay =
+        queue_delay.map_or_else(|| "no queue".to_owned(), |delay| format!("a queue of {}", show_duration(delay)));
+    memory.map_or_else(|| delay.clone(), |bytes| format!("{delay} or memory of {}", show_size(bytes)))
+}
+
+fn rates(config: &Config) -> String {
+    let Some(shared) = &config.shared_rates else { return "by each node".to_owned() };
+    format!("in {} within {}", shared.server.url, show_duration(shared.timeout))
 }
 
 fn workers(config: &Config) -> String {

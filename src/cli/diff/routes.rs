@@ -197,6 +197,12 @@ fn rest(old: Side<'_>, new: Side<'_>, changes: &mut Vec<Change>) {
     if before.timeouts != after.timeouts && !(inherited(old) && inherited(new)) {
         changes.push(timeouts(&before.timeouts, &after.timeouts));
     }
+    if before.priority != after.priority {
+        let word = |p| ["low", "normal", "high"][p as usize];
+        let (from, to) = (word(before.priority), word(after.priority));
+        let phrase = format!("has priority {to} instead of {from} when there is too much to bear");
+        changes.push(Change::neutral(Kind::PriorityChanged, phrase).from(from).to(to));
+    }
     if before.retry != after.retry {
         let words = |retry| if retry { "the agency's" } else { "off" };
         let phrase = if after.retry { "may be tried again" } else { "is never tried again" };

@@ -173,7 +173,7 @@ pub fn cidr(field: &Field<'_>, cx: &mut Context<'_>) -> Option<IpNet> {
     net
 }
 
-const LIMIT_KEYS: [&str; 9] = [
+const LIMIT_KEYS: [&str; 10] = [
     "headers",
     "header_count",
     "uri",
@@ -183,6 +183,7 @@ const LIMIT_KEYS: [&str; 9] = [
     "streams",
     "body",
     "connections_per_address",
+    "connections",
 ];
 
 fn limits(field: &Field<'_>, cx: &mut Context<'_>) -> ListenerLimits {
@@ -208,6 +209,7 @@ fn limits(field: &Field<'_>, cx: &mut Context<'_>) -> ListenerLimits {
             d.connections_per_address,
             cx,
         ),
+        connections: count_or(&table, "connections", 1, 10_000_000, d.connections, cx),
     }
 }
 

@@ -97,7 +97,7 @@ struct Sections {
     agencies: Agencies,
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "version",
     "include",
     "listeners",
@@ -114,6 +114,7 @@ const KEYS: [&str; 20] = [
     "defaults",
     "cors",
     "rates",
+    "overload",
     "issuers",
     "agencies",
     "routes",
@@ -189,6 +190,7 @@ pub fn config<'t>(
         contact: top::contact(&top, cx),
         assertion: top::assertion(&top, cx),
         sessions: session::sessions(&top, cx),
+        overload: top::overload(&top, cx),
         shared_rates: store::rates(&top, cx),
         listeners: sections.listeners.list.into_iter().flatten().collect(),
         admin,

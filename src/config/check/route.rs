@@ -13,12 +13,17 @@ use super::names::{self, Names};
 use super::{
     Context, DAY, Field, MILLISECOND, Place, SECOND, Sections, Table, codes, cors, defaults, listener, manner, pattern,
 };
-use crate::config::model::{HostPattern, PathPattern, Rate, RateBy, Require, Rewrite, Route, Segment, Timeouts, Via};
+use crate::config::model::{
+    HostPattern, PathPattern, Priority, Rate, RateBy, Require, Rewrite, Route, Segment, Timeouts, Via,
+};
 use crate::config::read::shown;
 use crate::words::{AgencyId, IssuerId, Level};
 
-const KEYS: [&str; 10] =
-    ["name", "agency", "match", "require", "rewrite", "limits", "timeouts", "retry", "listeners", "cors"];
+const KEYS: [&str; 11] =
+    ["name", "agency", "match", "require", "rewrite", "limits", "priority", "timeouts", "retry", "listeners", "cors"];
+
+pub const PRIORITIES: [(&str, Priority); 3] =
+    [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
 
 /// A route with what the rules between routes need to know. Where a part was at fault it holds a stand-in: the config as a
 /// whole is refused then.
@@ -139,6 +144,7 @@ impl Routes {
         let level = require.as_ref().map(|r| r.level);
         let (body_limit, rate) = limits(&table, level, inherited, cx);
         let timeouts = table.get("timeouts").map(|f| manner::timeouts(&f, cx)).unwrap_or_default();
+        let priority = table.get("priority").and_then(|f| f.word(cx.faults, &PRIORITIES)).unwrap_or_default();
         let retry = table.get("retry").is_none_or(|f| retry(&f, cx));
         let listeners = table.get("listeners").map(|f| listeners(&f, sections, cx));
         let listeners = listeners.unwrap_or_else(|| inherited.listeners.clone());
@@ -159,6 +165,7 @@ impl Routes {
             rewrite: share(&mut shared.rewrites, rewrite),
             body_limit,
             rate,
+            priority,
             timeouts: share(&mut shared.timeouts, defaults::TIMEOUTS),
             retry,
             cors,

@@ -6,8 +6,8 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{Context, Field, SECOND, Table, certificate, codes, url};
-use crate::config::model::{AccessLog, AssertionSettings, AtStart, Contact, SecretSource, Title};
+use super::{Context, Field, MILLISECOND, SECOND, Table, certificate, codes, url};
+use crate::config::model::{AccessLog, AssertionSettings, AtStart, Contact, Overload, SecretSource, Title};
 use crate::config::read::shown;
 use crate::config::{defaults, secret_ref};
 use crate::secret::Secret;
@@ -45,6 +45,20 @@ pub fn access_log(top: &Table<'_>, cx: &mut Context<'_>) -> AccessLog {
         None | Some("stdout") => AccessLog::Stdout,
         Some(file) => AccessLog::File(log_file(&to, file, cx)),
     }
+}
+
+pub fn overload(top: &Table<'_>, cx: &mut Context<'_>) -> Overload {
+    let default = Overload { queue_delay: Some(defaults::QUEUE_DELAY), memory: None };
+    let Some(field) = top.get("overload") else { return default };
+    let Some(table) = field.table(cx.faults, &["queue_delay", "memory"]) else { return default };
+    let queue_delay = match table.get("queue_delay") {
+        Some(delay) if delay.is_off() => None,
+        Some(delay) => delay.duration(cx.faults, MILLISECOND..=SECOND),
+        None => default.queue_delay,
+    };
+    // Below 16 MiB there is no room for the gateway itself.
+    let memory = table.get("memory").and_then(|f| f.size(cx.faults, 16 << 20..=1 << 44));
+    Overload { queue_delay, memory }
 }
 
 /// The file itself may be made later; the directory must be there.

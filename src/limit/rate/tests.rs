@@ -13,20 +13,25 @@ fn limiter(requests: u32, per: Duration) -> RateLimiter {
 const SECOND: Duration = Duration::from_secs(1);
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
+fn left(checked: Result<Allowed, Limited>) -> Result<u32, Limited> {
+    checked.map(|allowed| allowed.remaining)
+}
+
 #[test]
 fn a_burst_of_requests_passes_and_then_one_at_each_interval() {
     let limiter = limiter(5, Duration::from_secs(60));
     let start = limiter.epoch + SECOND;
     let key = limiter.key(("https://sso.example.ir", "user"));
     for remaining in (0..5).rev() {
-        assert_eq!(limiter.check(key, start), Ok(Allowed { remaining }));
+        assert_eq!(left(limiter.check(key, start)), Ok(remaining));
     }
     let interval = Duration::from_secs(12);
     assert_eq!(limiter.check(key, start), Err(Limited { retry_after: interval }));
     assert_eq!(limiter.check(key, start + interval - NANOSECOND), Err(Limited { retry_after: NANOSECOND }));
-    assert_eq!(limiter.check(key, start + interval), Ok(Allowed { remaining: 0 }));
+    assert_eq!(left(limiter.check(key, start + interval)), Ok(0));
     assert!(limiter.check(key, start + interval).is_err());
-    assert_eq!(limiter.check(key, start + interval + 60 * SECOND), Ok(Allowed { remaining: 4 }));
+    let full = limiter.check(key, start + interval + 60 * SECOND);
+    assert_eq!(full, Ok(Allowed { remaining: 4, whole_after: interval }));
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn route(text: &str) -> Route {
         rewrite: Rewrite::default().into(),
         body_limit: None,
         rate: None,
+        priority: Default::default(),
         timeouts: Timeouts { connect: second, response: second, idle: second, request: None }.into(),
         retry: true,
         cors: None,
