@@ -84,8 +84,8 @@ pub const SLOW_LEAST: Duration = Duration::from_millis(100);
 /// Mirrokni, Thorup and Zadimoghaddam, "Consistent hashing with bounded loads": with 1.25, hardly anybody moves.
 pub const HASH_MAX_LOAD: u32 = 125;
 
-/// A caller does not notice it; a queue that stays longer only grows.
-pub const QUEUE_DELAY: Duration = Duration::from_millis(20);
+/// A caller hardly notices it; a queue that stays longer only grows. Less would take a machine shared with others for overload.
+pub const QUEUE_DELAY: Duration = Duration::from_millis(50);
 
 /// A Redis in the same place answers within one; beyond this, counting alone does a caller less harm than waiting.
 pub const SHARED_RATES_TIMEOUT: Duration = Duration::from_millis(50);

@@ -13,6 +13,8 @@ use crate::config::model::{Overload as Limits, Priority};
 /// How often the delay is measured, and how often the share is set anew: some ten measurements.
 pub const SAMPLE: Duration = Duration::from_millis(10);
 pub const INTERVAL: Duration = Duration::from_millis(100);
+/// Intervals that a queue stays before anything is turned away: a burst that takes one or two to be served is no overload.
+const LASTING: u32 = 3;
 /// Fewer arrivals in an interval are no overload: what delays them is the machine, and turning them away would not help.
 const FEW: u32 = 32;
 /// Of all arrivals; the rest shows whether it is over, and keeps every caller's retries from being in vain.
@@ -33,13 +35,15 @@ pub struct Overload {
     arrived: Cell<[u32; CLASSES]>,
     connections: Cell<u32>,
     least: Cell<Duration>,
+    /// Intervals in a row in which the queue stayed.
+    late: Cell<u32>,
     random: Cell<u64>,
 }
 
 impl Default for Overload {
     fn default() -> Overload {
-        let (share, shares, arrived, connections) = Default::default();
-        Overload { share, shares, arrived, connections, least: Cell::new(Duration::MAX), random: Cell::new(1) }
+        let (share, shares, arrived, connections, late) = Default::default();
+        Overload { share, shares, arrived, connections, late, least: Cell::new(Duration::MAX), random: Cell::new(1) }
     }
 }
 
@@ -72,6 +76,8 @@ impl Overload {
         let all: u32 = arrived.iter().fold(0, |sum, n| sum.saturating_add(*n));
         let busy = all.saturating_add(self.connections.take()) >= FEW;
         let late = limits.queue_delay.is_some_and(|target| least > target) && busy;
+        self.late.set(if late { self.late.get().saturating_add(1) } else { 0 });
+        let late = self.late.get() >= LASTING;
         let full = limits.memory.zip(resident).is_some_and(|(ceiling, resident)| resident > ceiling);
         let step = if late || full { UP } else { -DOWN };
         let share = (self.share.get() + step).clamp(0.0, MOST);
@@ -135,6 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_that_is_served_soon_is_no_overload() {
+        let overload = Overload::default();
+        for _ in 0..20 {
+            for _ in 1..LASTING {
+                assert_eq!(interval(&overload, [1000, 1000, 1000], 200, 0), [0; 3]);
+            }
+            assert_eq!(interval(&overload, [1000, 1000, 1000], 1, 0), [0; 3]);
+        }
+    }
+
+    #[test]
     fn few_arrivals_are_no_overload_however_slow_the_machine() {
         let overload = Overload::default();
         for _ in 0..50 {
@@ -145,7 +162,7 @@ mod tests {
     #[test]
     fn the_lowest_priority_bears_it_first_and_all_of_it_while_that_is_enough() {
         let overload = Overload::default();
-        for _ in 0..3 {
+        for _ in 0..LASTING + 2 {
             interval(&overload, [1000, 1000, 1000], 50, 0);
         }
         // 0.3 of all is 0.9 of the lowest third.

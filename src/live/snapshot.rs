@@ -62,7 +62,8 @@ pub struct RouteRate {
     pub limiter: RateLimiter,
     pub by: RateBy,
     /// Where all nodes count together; the limiter is for when that is away.
-    pub shared: Option<Counter>,
+    /// Boxed: a hash begun is large, and most gateways count alone.
+    pub shared: Option<Box<Counter>>,
     /// `RateLimit-Policy`.
     pub policy: HeaderValue,
 }
@@ -80,7 +81,7 @@ impl RouteRate {
             _ => Arc::new(RouteRate {
                 limiter: RateLimiter::new(rate, MAX_KEYS),
                 by: rate.by,
-                shared: shared.map(|shared| shared.counter(route, rate)),
+                shared: shared.map(|shared| Box::new(shared.counter(route, rate))),
                 policy: policy(rate),
             }),
         }
