@@ -153,6 +153,8 @@ async fn pass(
     session::claim_form(view, form, &mut entered)?;
     let ends = Ends::of(&entered);
     let Entered { permit, cookies, .. } = entered;
+    let jar = view.snapshot.sessions.jar();
+    jar.strip_request(&mut arrived.headers);
 
     // 502, 503, 504: the agency.
     let now = worker.clock.now();
@@ -168,6 +170,7 @@ async fn pass(
     let headers = prepared.into_headers();
     match reply {
         Ok(mut reply) => {
+            jar.strip_answer(&mut reply.headers);
             if let Some(budget) = budget {
                 budget.tell(&mut reply.headers);
             }
