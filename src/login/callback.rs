@@ -45,7 +45,7 @@ impl Login {
         };
         let until = attempt.begun + super::state::LIFETIME + 1;
         let (true, Some(party)) =
-            (self.common.used.first("state", &attempt.id, until, visit.now), self.party(&attempt.issuer))
+            (self.common.states.first(&attempt.id, until, visit.now), self.party(&attempt.issuer))
         else {
             return self.expired(visit);
         };

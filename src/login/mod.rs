@@ -73,7 +73,9 @@ pub struct Login {
 /// What outlives a reload.
 #[derive(Default)]
 struct Common {
-    used: Once,
+    /// Of attempts. Apart from the logout tokens: whoever floods the one does not touch the other.
+    states: Once,
+    logouts: Once,
     forms: KeptForms,
     stats: Stats,
 }
