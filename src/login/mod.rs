@@ -50,8 +50,8 @@ use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::config::model::{Client, ClientProof, Contact, IdentityKind, ProviderEndpoints};
 use crate::fetch::Fetcher;
-use crate::session::{Known, Loaded, Sessions, StoreAway};
-use crate::words::{Code, RequestId};
+use crate::session::{Known, Loaded, Session, Sessions, StoreAway};
+use crate::words::{Code, Level, RequestId};
 
 /// Bytes that nobody can guess.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
@@ -179,6 +179,16 @@ impl Party {
 }
 
 impl Party {
+    /// What a level of a session is worth by the values as they are now: a reload may have taken it from its value.
+    pub fn worth(&self, session: &Session, level: Level) -> Level {
+        session.standing(level).map_or(Level::NONE, |standing| level.min(self.issuer.model.level_of(&standing.acr)))
+    }
+
+    /// The level that a session has here.
+    pub fn level_of(&self, loaded: &Loaded, now: UnixTime) -> Level {
+        loaded.levels_at(now).map(|level| self.worth(loaded.session(), level)).max().unwrap_or(Level::NONE)
+    }
+
     /// Where the SSO's endpoints are, asked now if they are not known.
     async fn endpoints(&self) -> Result<Arc<ProviderEndpoints>, Failed> {
         let endpoints = self.endpoints.clone();

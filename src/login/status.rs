@@ -55,8 +55,8 @@ impl Login {
             let only = self.only_party().map(|party| self.url(party, 1, None, None));
             return json!({"signed_in": false, "level": 0, "login_url": only, "login_urls": login});
         };
-        let level = loaded.level_at(visit.now);
         let session = loaded.session();
+        let level = self.party(&session.issuer).map_or(Level::NONE, |party| party.level_of(loaded, visit.now));
         let mut status = json!({
             "signed_in": true,
             "name": session.name,
@@ -80,7 +80,8 @@ impl Login {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         let mut origins = visit.headers.get_all(header::ORIGIN).iter();
         let (Some(origin), None) = (origins.next(), origins.next()) else { return };
-        if self.hosts.has_origin(origin.as_bytes()) {
+        let scheme = visit.origin.split(':').next().unwrap_or_default();
+        if self.hosts.has_origin(origin.as_bytes(), scheme) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));

@@ -116,14 +116,16 @@ pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrive
             Fresh::Renewed(set) => {
                 cookies.extend(set.values().iter().cloned());
                 loaded = load().await?;
+                // It was another's turn, and they got none.
+                if loaded.session().tokens.expires.is_some_and(|at| at <= visit.now) {
+                    return Err(Refusal::SsoUnavailable);
+                }
             }
             Fresh::Gone => return Err(needs(Denied::TokenMissing, None)),
             Fresh::Away => return Err(Refusal::SsoUnavailable),
         }
     }
-    let caller = caller(&loaded, requirement, party, visit.now);
-    let admitted = admit_session(requirement, &caller, issuer.model.clock_skew, visit.now);
-    let permit = admitted.map_err(|denied| match denied {
+    let permit = strongest(&loaded, requirement, party, visit.now).map_err(|denied| match denied {
         Denied::LevelTooLow { .. } | Denied::AuthenticationTooOld => needs(denied, Some(&loaded)),
         denied => Refusal::Denied(denied),
     })?;
@@ -133,29 +135,33 @@ pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrive
     Ok(Entered { permit, session: Some(loaded), cookies })
 }
 
-/// What the session says of its caller, made once for each level that it has.
-fn caller(loaded: &Loaded, requirement: &Requirement, party: &Party, now: i64) -> Arc<Verified> {
-    let level = loaded.level_at(now);
+/// Admits by the strongest authentication of the session that suffices: a weaker one may be the more recent, and is what
+/// `max_age` of such a route asks for. Errors: why the strongest does not.
+fn strongest(loaded: &Loaded, requirement: &Requirement, party: &Party, now: i64) -> Result<Permit, Denied> {
+    let skew = party.issuer.model.clock_skew;
+    let mut levels = loaded.levels_at(now);
+    let judge = |level| admit_session(requirement, &caller(loaded, party, level), skew, now);
+    let first = levels.next().ok_or(Denied::TokenMissing).and_then(judge);
+    first.or_else(|denied| levels.find_map(|level| judge(level).ok()).ok_or(denied))
+}
+
+/// What one authentication says of the caller, made once: its level, its value and its time belong together.
+fn caller(loaded: &Loaded, party: &Party, level: Level) -> Arc<Verified> {
     let session = loaded.session();
-    // A login at a lower level may be the more recent one, and is what `max_age` of such a route asks for.
-    let enough = [Level::ONE, Level::TWO, Level::THREE].into_iter().filter(|l| *l >= requirement.level && *l <= level);
-    let auth_time = enough.filter_map(|level| session.auth_time_for(level)).max();
-    let make = || {
+    loaded.memo(level, || {
         let standing = session.standing(level);
         Verified::of_session(Facts {
             issuer: party.issuer.iss(),
             subject: &session.sub,
             client: &party.client.id,
             acr: standing.map(|standing| &*standing.acr),
-            level,
-            auth_time: auth_time.or(standing.and_then(|standing| standing.auth_time)),
+            level: party.worth(session, level),
+            auth_time: standing.and_then(|standing| standing.auth_time),
             scopes: session.scope.split(' ').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
             claims: &session.claims,
             access_token: session.tokens.access.as_ref(),
         })
-    };
-    let known = loaded.memo(level, make);
-    if requirement.max_age.is_none() || known.auth_time == auth_time { known } else { Arc::new(make()) }
+    })
 }
 
 fn need_login(
