@@ -121,6 +121,10 @@ impl Asking<'_> {
             Found::Unknown => return self.unrouted(&arrived, &Refusal::RouteUnknown).into(),
         };
         let mut record = self.record(route.stat, &arrived.method, arrived.request_id);
+        // 503, before anything that costs: more than this worker can bear.
+        if gate.worker.overload.refuses(route.priority) {
+            return self.refuse(Some(route), &arrived.headers, &Refusal::Overloaded, record).into();
+        }
         // 400, 401, 403, 429, 503: who asks for what, and how strongly.
         let verify = snapshot.config.agencies[route.agency.0 as usize].verify.as_ref();
         let admitted = match verify {
