@@ -147,7 +147,7 @@ impl Login {
             Failed::Refused(why) => (LoginOutcome::Invalid, Code::LoginInvalid, why),
         };
         self.stats().login(outcome);
-        eprintln!("warn: issuer {}: a login failed: {why}", party.issuer.model.name);
+        party.warn(&format!("a login failed: {why}"), visit.now);
         let mut response = visit.refuse(code, None, link);
         if code == Code::SsoUnavailable {
             response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("5"));

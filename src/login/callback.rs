@@ -248,7 +248,7 @@ impl Login {
             }
             Ended::Invalid(why) => {
                 self.stats().login(LoginOutcome::Invalid);
-                eprintln!("warn: issuer {}: a login was refused: {why}", party.issuer.model.name);
+                party.warn(&format!("a login was refused: {why}"), visit.now);
                 visit.refuse(Code::LoginInvalid, Some(why), link)
             }
             Ended::Failed(failed) => self.away(&failed, &attempt.to, party, attempt.level, visit),

@@ -32,10 +32,11 @@ pub mod status;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use self::client::{Failed, TokenClient};
 use self::hosts::Hosts;
@@ -87,9 +88,19 @@ pub struct Party {
     tokens: Arc<TokenClient>,
     endpoints: Arc<Endpoints>,
     control: Handle,
+    /// Places for questions to the SSO.
+    places: Arc<Semaphore>,
     /// No refresh is tried before, unless it must be.
     away_until: AtomicI64,
+    /// When the log was last told of a login that failed.
+    told: AtomicI64,
 }
+
+/// Questions to one SSO that may wait for an answer at once. Anybody can begin logins: beyond this they are turned away, and
+/// neither the SSO nor the control plane is swamped. At 100 ms each it is some thousand logins a second.
+const MAX_QUESTIONS: usize = 128;
+/// Seconds between two lines about logins that fail; the metrics count them all.
+const QUIET: i64 = 5;
 
 impl Login {
     /// `issuers`: those of `config`, in its order. `control`: where the SSO is asked. Errors: a secret of a client that
@@ -164,7 +175,9 @@ impl Party {
             tokens: Arc::new(tokens),
             endpoints: Arc::new(Endpoints::new(client.provider.clone(), model.issuer.clone(), fetcher)),
             control: control.clone(),
+            places: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             away_until: AtomicI64::new(0),
+            told: AtomicI64::new(0),
         })))
     }
 
@@ -173,8 +186,15 @@ impl Party {
         &self,
         work: impl Future<Output = Result<T, Failed>> + Send + 'static,
     ) -> Result<T, Failed> {
-        let done = self.control.spawn(work).await;
-        done.unwrap_or_else(|_| Err(Failed::Away("the gateway is ending".to_owned())))
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return Err(Failed::Away("too many questions wait for its answers".to_owned()));
+        };
+        let working = async move {
+            let done = work.await;
+            drop(place);
+            done
+        };
+        self.control.spawn(working).await.unwrap_or_else(|_| Err(Failed::Away("the gateway is ending".to_owned())))
     }
 }
 
@@ -189,8 +209,20 @@ impl Party {
         loaded.levels_at(now).map(|level| self.worth(loaded.session(), level)).max().unwrap_or(Level::NONE)
     }
 
+    /// A line of the log about a login that failed, unless there was one just now: callers can make logins fail at will.
+    fn warn(&self, what: &str, now: UnixTime) {
+        let last = self.told.load(Ordering::Relaxed);
+        let is_due = now >= last.saturating_add(QUIET);
+        if is_due && self.told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            eprintln!("warn: issuer {}: {what}", self.issuer.model.name);
+        }
+    }
+
     /// Where the SSO's endpoints are, asked now if they are not known.
     async fn endpoints(&self) -> Result<Arc<ProviderEndpoints>, Failed> {
+        if let Some(fresh) = self.endpoints.fresh() {
+            return Ok(fresh);
+        }
         let endpoints = self.endpoints.clone();
         self.on_control(async move { endpoints.get().await.map_err(Failed::Away) }).await
     }

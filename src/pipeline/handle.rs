@@ -227,6 +227,11 @@ async fn own_page(
 ) -> Outbound {
     let books = &gate.worker.books;
     let record = Record::begin(books, StatId::UNROUTED, method_index(&arrived.method), arrived.request_id, begun);
+    // 503, before anything that costs: more than this worker can bear.
+    if gate.worker.overload.refuses(place.priority()) {
+        let asked = asked(gate, view, None, &arrived.method, &arrived.headers);
+        return respond::refuse(&Refusal::Overloaded, &asked, record);
+    }
     let answered = match limited(payload.body, gate.body_limit, &Counter::default()) {
         Ok(body) => Box::pin(portal::answer(gate, view, place, &arrived, body)).await,
         Err(_) => Err(Refusal::BodyTooLarge),

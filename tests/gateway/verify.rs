@@ -4,11 +4,11 @@ use crate::support::agency::Agency;
 use crate::support::certs::{Authority, Trust, ca};
 use crate::support::client::{H2, bearer, connect, connect_as, connect_plain, get, h2_get, request, send};
 use crate::support::gateway::{Gateway, Metrics};
-use crate::support::within;
 use crate::support::sso::unb64;
 use crate::support::token::{acr, token};
 use crate::support::verdict::{Challenge, assert_refused};
 use crate::support::wire::Message;
+use crate::support::within;
 use crate::support::world::{Config, TLS};
 
 /// Agency `tax` with a proxy of its own on this host: `/l1`… by level, `/open`, and `/post` for one method.

@@ -39,6 +39,8 @@ pub struct Manner {
     pub expires_in: i64,
     pub scope: Option<&'static str>,
     pub refresh: bool,
+    /// Of the token endpoint and pushed requests: no answer ever comes.
+    pub hangs: bool,
     /// Discovery offers pushed requests, and `iss` in answers.
     pub par: bool,
     pub says_iss: bool,
@@ -58,6 +60,7 @@ impl Default for Manner {
             expires_in: 300,
             scope: None,
             refresh: false,
+            hangs: false,
             par: false,
             says_iss: true,
         }
@@ -72,6 +75,7 @@ struct Seen {
     pushed: HashMap<String, HashMap<String, String>>,
     codes: HashMap<String, HashMap<String, String>>,
     access_tokens: u32,
+    hanging: usize,
     shown_certificate: bool,
 }
 
@@ -105,6 +109,10 @@ impl Provider {
                     let mut wire = Wire::over(tls, socket);
                     let Some(request) = wire.request().await else { return };
                     ours.seen.lock().unwrap().shown_certificate |= shown && request.head.target() == "/token";
+                    if ours.manner.lock().unwrap().hangs && ["/token", "/par"].contains(&request.head.target()) {
+                        ours.seen.lock().unwrap().hanging += 1;
+                        std::future::pending::<()>().await;
+                    }
                     let answer = ours.answer(&request);
                     let _ = wire.send(answer).await;
                     wire.close().await;
@@ -133,6 +141,11 @@ impl Provider {
 
     pub fn token_calls(&self) -> Vec<(HashMap<String, String>, String)> {
         self.seen.lock().unwrap().tokens.clone()
+    }
+
+    /// How many questions had no answer.
+    pub fn hanging(&self) -> usize {
+        self.seen.lock().unwrap().hanging
     }
 
     pub fn was_shown_a_certificate(&self) -> bool {
