@@ -108,7 +108,7 @@ impl Login {
         };
         let to = fields.get("to").unwrap_or("/");
         let session = match visit.session().await {
-            Ok(session) => session.filter(|loaded| *loaded.session().issuer == *party.issuer.model.name),
+            Ok(session) => session.filter(|loaded| loaded.session().issuer == *party.issuer.iss()),
             Err(_) => return visit.store_away(),
         };
         if let Some(loaded) = &session {

@@ -104,7 +104,7 @@ pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrive
         let loaded = visit.sessions.load(visit.known, visit.headers, visit.now).await;
         let loaded = loaded.map_err(|_| Refusal::StoreAway)?;
         // One of another issuer stands for nobody here.
-        loaded.filter(|l| *l.session().issuer == *issuer.model.name).ok_or_else(|| needs(Denied::TokenMissing, None))
+        loaded.filter(|l| l.session().issuer == *issuer.iss()).ok_or_else(|| needs(Denied::TokenMissing, None))
     };
     let mut loaded = load().await?;
     let mut cookies = Vec::new();

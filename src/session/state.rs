@@ -66,7 +66,7 @@ pub struct Tokens {
 
 #[derive(Clone, PartialEq)]
 pub struct Session {
-    /// The issuer's name in the configuration.
+    /// The issuer's `iss`: its name in the configuration may be given to another.
     pub issuer: Arc<str>,
     /// Personal: never logged, never sent to an agency as it is.
     pub sub: String,

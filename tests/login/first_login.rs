@@ -171,3 +171,18 @@ async fn a_reload_in_the_middle_of_a_login_changes_nothing() {
     assert_eq!(browser.fetch(&at(TEHRAN, "/l1")).await.status(), 200);
     assert_eq!(world.logins("silent").await, 1.0, "counters go on");
 }
+
+/// The name of an issuer may be given to another SSO (a stage, a successor), whose callers are other people.
+#[tokio::test]
+async fn a_session_of_one_sso_is_none_of_anothers_by_that_name() {
+    let world = World::start().await;
+    let mut browser = world.logged_in(3).await;
+    let other = Provider::start().await;
+    let file = world.gateway.config_file();
+    let yaml = std::fs::read_to_string(&file).unwrap().replace(&world.sso.issuer(), &other.issuer());
+    std::fs::write(&file, yaml).unwrap();
+    assert_eq!(world.gateway.admin("POST", "/reload").await.status(), 200);
+    let page = browser.fetch(&at(TEHRAN, "/l1")).await;
+    assert_eq!((page.status(), page.error()), (401, Some("login_required")));
+    assert_eq!(browser.fetch(&at(TEHRAN, "/.gateway/session")).await.json()["signed_in"], false);
+}
