@@ -37,12 +37,11 @@ pub struct Entered {
     pub permit: Permit,
     /// `None`: by a token, or on a route that is open to anyone.
     pub session: Option<Loaded>,
-    pub cookies: Vec<HeaderValue>,
 }
 
 impl From<Permit> for Entered {
     fn from(permit: Permit) -> Entered {
-        Entered { permit, session: None, cookies: Vec::new() }
+        Entered { permit, session: None }
     }
 }
 
@@ -86,8 +85,15 @@ pub fn is_asked(requirement: &Requirement, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Judges the caller's session by what the route asks.
-pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrived) -> Result<Entered, Refusal> {
+/// Judges the caller's session by what the route asks. `cookies`: to set with the answer, also with a refusal: a refresh
+/// token that was used is good for nothing any more, and the new one must not be lost.
+pub async fn admit(
+    gate: &Gate,
+    view: &View,
+    route: &RouteLive,
+    arrived: &Arrived,
+    cookies: &mut Vec<HeaderValue>,
+) -> Result<Entered, Refusal> {
     let requirement = &*route.requirement;
     let origin = origin(gate, arrived);
     let visit = visit(gate, view, arrived, &origin);
@@ -107,7 +113,6 @@ pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrive
         loaded.filter(|l| l.session().issuer == *issuer.iss()).ok_or_else(|| needs(Denied::TokenMissing, None))
     };
     let mut loaded = load().await?;
-    let mut cookies = Vec::new();
     if view.agency(route.agency).agency.identity == IdentityKind::Token {
         // Boxed: a refresh is rare.
         let fresh = Box::pin(login.freshen(party, &loaded, &visit)).await.map_err(|_| Refusal::StoreAway)?;
@@ -132,7 +137,7 @@ pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrive
     if let Some(set) = visit.sessions.touch(&loaded, visit.headers, visit.now) {
         cookies.extend(set.values().iter().cloned());
     }
-    Ok(Entered { permit, session: Some(loaded), cookies })
+    Ok(Entered { permit, session: Some(loaded) })
 }
 
 /// Admits by the strongest authentication of the session that suffices: a weaker one may be the more recent, and is what
@@ -268,7 +273,12 @@ pub async fn restore(view: &View, arrived: &mut Arrived, body: Body, now: i64) -
 }
 
 /// A form is sent by its own subject's session alone.
-pub fn claim_form(view: &View, ticket: Option<Ticket>, entered: &mut Entered) -> Result<(), Refusal> {
+pub fn claim_form(
+    view: &View,
+    ticket: Option<Ticket>,
+    entered: &Entered,
+    cookies: &mut Vec<HeaderValue>,
+) -> Result<(), Refusal> {
     let Some(ticket) = ticket else { return Ok(()) };
     let stats = view.snapshot.login.stats();
     let session = entered.session.as_ref().map(Loaded::session);
@@ -277,19 +287,23 @@ pub fn claim_form(view: &View, ticket: Option<Ticket>, entered: &mut Entered) ->
         return Err(Refusal::FormGone);
     }
     stats.form(KeptForm::Sent);
-    entered.cookies.extend(ticket.cleared());
+    cookies.extend(ticket.cleared());
     Ok(())
 }
 
 /// What the answer to a session's caller carries: it is kept nowhere, so that after a logout the back button shows nothing.
-pub fn mark(response: &mut Response<Body>, cookies: &[HeaderValue]) {
+pub fn mark(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     let strict = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("no-store"));
     if !headers.get_all(header::CACHE_CONTROL).iter().any(strict) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
+}
+
+/// Sets the gateway's own cookies.
+pub fn set(response: &mut Response<Body>, cookies: Vec<HeaderValue>) {
     for cookie in cookies {
-        headers.append(header::SET_COOKIE, cookie.clone());
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }
 

@@ -128,7 +128,10 @@ impl Asking<'_> {
         // 400, 401, 403, 429, 503: who asks for what, and how strongly.
         let verify = snapshot.config.agencies[route.agency.0 as usize].verify.as_ref();
         let admitted = match verify {
-            Some(verify) if may_ask(verify, &gate.conn) => admit(gate, view, route, &arrived, &mut record).await,
+            Some(verify) if may_ask(verify, &gate.conn) => {
+                // No route that is asked about takes sessions: there are none to set.
+                admit(gate, view, route, &arrived, &mut record, &mut Vec::new()).await
+            }
             _ => Err(Refusal::MayNotAsk),
         };
         let permit = match admitted {

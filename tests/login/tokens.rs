@@ -1,9 +1,10 @@
 //! How the gateway proves who it is, pushed requests, and the SSO's own tokens for agencies that take them.
 
 use crate::provider::Provider;
+use crate::support::agency::Agency;
 use crate::support::certs;
 use crate::support::sso::unb64;
-use crate::world::{CLIENT, TEHRAN, World, at};
+use crate::world::{CLIENT, IN_COOKIES, SESSIONS, TEHRAN, World, at, config};
 
 const KEYS: &str = "timeouts: { connect: 5s }";
 
@@ -124,4 +125,29 @@ async fn a_granted_scope_opens_what_asks_for_it() {
     let world = World::with(CLIENT, KEYS, sso).await;
     let mut browser = world.logged_in(1).await;
     assert_eq!(browser.fetch(&at(TEHRAN, "/scoped")).await.status(), 200);
+}
+
+/// A refresh token is used up when it was used: the new one reaches the browser whatever becomes of the request.
+#[tokio::test]
+async fn new_tokens_are_kept_also_when_the_request_fails() {
+    let sso = Provider::start().await;
+    {
+        let mut manner = sso.manner();
+        manner.refresh = true;
+        manner.expires_in = 30;
+    }
+    let agency = Agency::start(|request| match request.head.target() {
+        "/l1/broken" => "this is no HTTP\r\n\r\n".into(),
+        _ => crate::support::agency::ok("hello"),
+    });
+    let agency = agency.await;
+    let yaml = config(&sso, &agency, CLIENT, TOKEN).yaml().replace(SESSIONS, IN_COOKIES);
+    let world = World::of(&yaml, agency, sso).await;
+    let mut browser = world.logged_in(1).await;
+    for (path, code) in [("/l1/broken", "upstream_broke"), ("/l3", "level_too_low"), ("/scoped", "scope_missing")] {
+        let (before, refreshes) = (browser.session_of(TEHRAN), world.sso.token_calls().len());
+        let page = browser.fetch(&at(TEHRAN, path)).await;
+        assert_eq!((page.error(), world.sso.token_calls().len()), (Some(code), refreshes + 1));
+        assert_ne!(browser.session_of(TEHRAN), before, "{code}");
+    }
 }
