@@ -263,7 +263,7 @@ impl Login {
 }
 
 /// What of a scope a session carries: a scope that is cut off would be another.
-fn bounded_scope(scope: String) -> String {
+pub(super) fn bounded_scope(scope: String) -> String {
     const MAX: usize = 1024;
     if scope.len() <= MAX {
         return scope;

@@ -230,7 +230,7 @@ impl Party {
 
 /// A request to one of the gateway's own pages, or one that is sent to them.
 pub struct Visit<'a> {
-    pub sessions: &'a Sessions,
+    pub sessions: &'a Arc<Sessions>,
     pub known: &'a Known,
     pub method: &'a Method,
     pub headers: &'a HeaderMap,

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -39,7 +40,7 @@ pub struct Manner {
     pub expires_in: i64,
     pub scope: Option<&'static str>,
     pub refresh: bool,
-    /// Of the token endpoint and pushed requests: no answer ever comes.
+    /// Of the token endpoint and pushed requests: no answer comes until it is over.
     pub hangs: bool,
     /// Discovery offers pushed requests, and `iss` in answers.
     pub par: bool,
@@ -111,7 +112,9 @@ impl Provider {
                     ours.seen.lock().unwrap().shown_certificate |= shown && request.head.target() == "/token";
                     if ours.manner.lock().unwrap().hangs && ["/token", "/par"].contains(&request.head.target()) {
                         ours.seen.lock().unwrap().hanging += 1;
-                        std::future::pending::<()>().await;
+                        while ours.manner.lock().unwrap().hangs {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
                     }
                     let answer = ours.answer(&request);
                     let _ = wire.send(answer).await;
