@@ -233,7 +233,7 @@ async fn own_page(
     let books = &gate.worker.books;
     let record = Record::begin(books, StatId::UNROUTED, method_index(&arrived.method), arrived.request_id, begun);
     // 503, before anything that costs: more than this worker can bear.
-    if gate.worker.overload.refuses(place.priority()) {
+    if gate.worker.overload.refuses(place.priority(), gate.won.take()) {
         let asked = asked(gate, view, None, &arrived.method, &arrived.headers);
         return respond::refuse(&Refusal::Overloaded, &asked, record);
     }

@@ -122,7 +122,7 @@ impl Asking<'_> {
         };
         let mut record = self.record(route.stat, &arrived.method, arrived.request_id);
         // 503, before anything that costs: more than this worker can bear.
-        if gate.worker.overload.refuses(route.priority) {
+        if gate.worker.overload.refuses(route.priority, gate.won.take()) {
             return self.refuse(Some(route), &arrived.headers, &Refusal::Overloaded, record).into();
         }
         // 400, 401, 403, 429, 503: who asks for what, and how strongly.

@@ -8,7 +8,7 @@ use crate::support::agency::Agency;
 use crate::support::sso;
 use crate::support::token::now;
 use crate::support::within;
-use crate::world::{CLIENT, SESSIONS, TAMIN, TEHRAN, World, at, config};
+use crate::world::{CLIENT, TAMIN, TEHRAN, World, at, config};
 
 fn refused(page: &Page, status: u16, code: &str) {
     assert_eq!((page.status(), page.error()), (status, Some(code)), "{}", page.text());
@@ -173,9 +173,8 @@ async fn a_flood_of_logins_does_not_swamp_a_sso_that_hangs() {
 #[tokio::test]
 async fn a_worker_with_too_much_to_bear_sheds_its_own_pages_too() {
     let (sso, agency) = (Provider::start().await, Agency::hello().await);
-    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml();
-    let yaml =
-        yaml.replace(SESSIONS, &format!("{SESSIONS}\noverload: {{ memory: 16MiB, queue_delay: off }}\nworkers: 1"));
+    let config = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }");
+    let yaml = config.top("overload: { memory: 16MiB, queue_delay: off }\nworkers: 1").yaml();
     let world = World::of(&yaml, agency, sso).await;
     let browser = world.browser();
     // One connection: others would be turned away.
