@@ -347,10 +347,11 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
     Ok(())
 }
 
-/// The same for what has no body of its own: a 1xx head, and trailers.
+/// The same for what has no body of its own: a 1xx head, and trailers. Cookies are set by an answer's own head.
 pub fn clean_bodiless(headers: &mut HeaderMap) {
     clean(headers);
     headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::SET_COOKIE);
 }
 
 /// Removes from an agency's fields what belongs to the hop, tells of software, or speaks in our name.
@@ -413,7 +414,11 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 fn refuse_own_cookies(headers: &mut HeaderMap) {
-    let own = |value: &HeaderValue| is_own_cookie(value.as_bytes().trim_ascii());
+    let own = |value: &HeaderValue| {
+        let cookie = value.as_bytes().trim_ascii();
+        // A cookie without a name, `=NAME=VALUE`, is sent back as `NAME=VALUE` by browsers that take it.
+        is_own_cookie(cookie.strip_prefix(b"=").unwrap_or(cookie).trim_ascii_start())
+    };
     if !headers.get_all(header::SET_COOKIE).iter().any(own) {
         return;
     }
