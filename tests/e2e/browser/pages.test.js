@@ -2,13 +2,12 @@
 // keyboard alone, and judged by axe-core.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { call } from '../wire.js';
 import { Country, TAMIN, TEHRAN } from './country.js';
+import { overflowing, violations } from './judge.js';
 import { KEY } from './webdriver.js';
 
-const AXE = readFileSync(new URL(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
 const DIRECTION = { fa: 'rtl', en: 'ltr' };
 
 for (const language of ['fa', 'en']) {
@@ -169,22 +168,4 @@ for (const language of ['fa', 'en']) {
       await holds('signed-out-in-a-frame');
     });
   });
-}
-
-/** What axe-core finds, as `rule: element`. */
-async function violations(browser) {
-  const script = `${AXE};
-    return axe.run({ preload: false }).then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map((node) => id + ': ' + node.html)));`;
-  return browser.run(script);
-}
-
-/** What would have to be scrolled to from side to side. */
-async function overflowing(browser) {
-  return browser.run(`const { clientWidth, scrollWidth } = document.documentElement;
-    if (scrollWidth <= clientWidth) return [];
-    const wide = [...document.querySelectorAll('body *')].filter((one) => {
-      const { left, right } = one.getBoundingClientRect();
-      return left < 0 || right > clientWidth;
-    });
-    return [scrollWidth + ' px', ...wide.map((one) => one.outerHTML.slice(0, 120))];`);
 }
