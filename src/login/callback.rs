@@ -3,7 +3,7 @@
 //! The state must be this browser's, young and unused (RP-1); the answer must be of the SSO that was asked (RP-2); the ID
 //! token must be the answer to this login (RP-3); and the level that came back is what counts.
 
-use http::{HeaderValue, Response};
+use http::Response;
 
 use super::authorize::Prompt;
 use super::client::{Failed, TokenAnswer};
@@ -11,7 +11,7 @@ use super::form::{self, Fields};
 use super::id_token::{self, Expected, Identity};
 use super::state::Attempt;
 use super::stats::{KeptForm, LoginOutcome};
-use super::{Login, Party, Visit, pages, see_other, setting};
+use super::{Login, Party, Visit, see_other, setting};
 use crate::answer::{Link, LinkKind};
 use crate::auth::statement::Unproved;
 use crate::body::Body;
@@ -166,11 +166,9 @@ impl Login {
     /// Back where they were; or to the page that asks whether the form that waited is to be sent.
     fn back(&self, party: &Party, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
         if let Some(ticket) = &attempt.form {
-            let form = self.forms().look(ticket, visit.now);
-            let own = ticket.is_of(party.issuer.iss(), &identity.subject);
-            if let (Some(form), true) = (form, own) {
-                let cookie: Vec<HeaderValue> = ticket.cookie().into_iter().collect();
-                return setting(pages::send_form(&form, ticket, visit), &cookie);
+            let waits = self.forms().look(ticket, visit.now).is_some();
+            if waits && ticket.is_of(party.issuer.iss(), &identity.subject) {
+                return setting(see_other(&ticket.page()), ticket.cookie().as_slice());
             }
             self.stats().form(KeptForm::Gone);
         }

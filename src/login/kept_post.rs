@@ -1,7 +1,8 @@
 //! A form that needed more than its session had: kept until the step-up is done, and sent once (point 2 of a step-up that
 //! loses nothing).
 //!
-//! What is kept is sealed with a key that only the browser's sealed attempt holds: who reads the memory of the gateway reads
+//! The page that asks has an address of its own, so that it can be loaded again, and no code of the SSO stays in the browser's
+//! address line. What is kept is sealed with a key that only the browser's sealed attempt holds: who reads the memory of the gateway reads
 //! no form. Bounded in size, number and time, and bound to the subject of the session that sent it.
 
 use std::collections::HashMap;
@@ -12,14 +13,19 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use serde::{Deserialize, Serialize};
 
-use super::form;
-use super::random;
 use super::state::{self, cleared, written};
+use super::{Login, Visit, form, pages, random};
+use crate::answer::{Link, LinkKind};
+use crate::body::Body;
 use crate::clock::UnixTime;
+use crate::session::StoreAway;
+use crate::words::Code;
 
+/// Where a browser is asked whether to send what waits.
+pub const PATH: &str = "/.gateway/form";
 /// Bytes of a form: a long letter, not a scan.
 pub const MAX_FORM: usize = 256 * 1024;
 /// Bytes of all that wait.
@@ -66,7 +72,12 @@ impl Ticket {
         format!("{GO}={}", self.id)
     }
 
-    /// The cookie that lets the page send the form.
+    /// Where its page is.
+    pub fn page(&self) -> String {
+        form::Form::new(&[("id", &self.id)]).behind(PATH)
+    }
+
+    /// The cookie that lets the page show and send the form.
     pub fn cookie(&self) -> Option<HeaderValue> {
         written(&format!("{COOKIE}{}", self.id), &format!("{}.{}", self.key, self.whose), LIFETIME)
     }
@@ -78,7 +89,11 @@ impl Ticket {
 
     /// The ticket of a browser that sends `go`.
     fn presented(headers: &HeaderMap, go: &[u8]) -> Option<Ticket> {
-        let sent = std::str::from_utf8(go).ok()?.strip_prefix(GO)?.strip_prefix('=')?;
+        Ticket::held(headers, std::str::from_utf8(go).ok()?.strip_prefix(GO)?.strip_prefix('=')?)
+    }
+
+    /// The ticket `sent` of this browser.
+    fn held(headers: &HeaderMap, sent: &str) -> Option<Ticket> {
         let (id, value) = state::ours(headers, COOKIE).find(|(id, _)| id == sent)?;
         let (key, whose) = std::str::from_utf8(value).ok()?.split_once('.')?;
         Some(Ticket { id, key: key.to_owned(), whose: whose.to_owned() })
@@ -210,6 +225,25 @@ impl KeptForms {
         };
         let form = opened(&ticket, waiting.sealed).filter(|_| waiting.until > now)?;
         Some((ticket, form))
+    }
+}
+
+impl Login {
+    /// Answers `GET /.gateway/form?id=…`. Shown to the person whose form it is, as often as they look; sent once.
+    pub async fn answer_form(&self, visit: &Visit<'_>, query: &[u8]) -> Response<Body> {
+        let session = match visit.session().await {
+            Ok(session) => session,
+            Err(StoreAway) => return visit.store_away(),
+        };
+        let fields = form::parse(query);
+        let ticket = fields.as_ref().and_then(|fields| Ticket::held(visit.headers, fields.get("id")?));
+        let owner = session.as_ref().map(|loaded| loaded.session());
+        let own = ticket.filter(|ticket| owner.is_some_and(|owner| ticket.is_of(&owner.issuer, &owner.sub)));
+        let found = own.and_then(|ticket| Some((self.forms().look(&ticket, visit.now)?, ticket)));
+        match found {
+            Some((form, ticket)) => pages::send_form(&form, &ticket, visit),
+            None => visit.refuse(Code::LoginExpired, None, Some(Link { kind: LinkKind::TryAgain, url: "/" })),
+        }
     }
 }
 

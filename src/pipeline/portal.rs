@@ -11,12 +11,13 @@ use crate::body::Body;
 use crate::config::model::Priority;
 use crate::intake::Arrived;
 use crate::live::Snapshot;
-use crate::login::{begin, callback, logout, status};
+use crate::login::{begin, callback, kept_post, logout, status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Begin,
     Callback,
+    Form,
     Logout,
     SignedOut,
     Status,
@@ -24,9 +25,10 @@ pub enum Place {
     FrontChannel,
 }
 
-const PLACES: [(&str, Place); 7] = [
+const PLACES: [(&str, Place); 8] = [
     (begin::PATH, Place::Begin),
     (callback::PATH, Place::Callback),
+    (kept_post::PATH, Place::Form),
     (logout::PATH, Place::Logout),
     (logout::SIGNED_OUT, Place::SignedOut),
     (status::PATH, Place::Status),
@@ -45,13 +47,13 @@ impl Place {
     pub const fn priority(self) -> Priority {
         match self {
             Place::Logout | Place::BackChannel | Place::FrontChannel => Priority::High,
-            Place::Begin | Place::Callback | Place::SignedOut | Place::Status => Priority::Normal,
+            Place::Begin | Place::Callback | Place::Form | Place::SignedOut | Place::Status => Priority::Normal,
         }
     }
 
     const fn allow(self) -> &'static str {
         match self {
-            Place::Begin | Place::Callback | Place::SignedOut | Place::FrontChannel => "GET, HEAD",
+            Place::Begin | Place::Callback | Place::Form | Place::SignedOut | Place::FrontChannel => "GET, HEAD",
             Place::Logout => "GET, HEAD, POST",
             Place::Status => "GET, HEAD, OPTIONS",
             Place::BackChannel => "POST",
@@ -85,6 +87,7 @@ pub async fn answer(
     Ok(match place {
         Place::Begin => login.answer_begin(&visit, query).await,
         Place::Callback => login.answer_callback(&visit, query).await,
+        Place::Form => login.answer_form(&visit, query).await,
         Place::Logout => login.answer_logout(&visit, body).await,
         Place::SignedOut => login.answer_signed_out(&visit),
         Place::Status => login.answer_status(&visit).await,
