@@ -45,7 +45,7 @@ impl Login {
         };
         let until = attempt.begun + super::state::LIFETIME + 1;
         let (true, Some(party)) =
-            (self.common.used.first("state", &attempt.id, until, visit.now), self.party(&attempt.issuer))
+            (self.common.states.first(&attempt.id, until, visit.now), self.party(&attempt.issuer))
         else {
             return self.expired(visit);
         };
@@ -160,14 +160,14 @@ impl Login {
             (false, true) => LoginOutcome::Silent,
             (false, false) => LoginOutcome::Ok,
         });
-        setting(self.back(attempt, &identity, visit), cookies.values())
+        setting(self.back(party, attempt, &identity, visit), cookies.values())
     }
 
     /// Back where they were; or to the page that asks whether the form that waited is to be sent.
-    fn back(&self, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
+    fn back(&self, party: &Party, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
         if let Some(ticket) = &attempt.form {
             let waits = self.forms().look(ticket, visit.now).is_some();
-            if waits && ticket.is_of(&attempt.issuer, &identity.subject) {
+            if waits && ticket.is_of(party.issuer.iss(), &identity.subject) {
                 return setting(see_other(&ticket.page()), ticket.cookie().as_slice());
             }
             self.stats().form(KeptForm::Gone);
@@ -190,9 +190,9 @@ impl Login {
         visit: &Visit<'_>,
     ) -> Session {
         let now = visit.now;
-        let name = &party.issuer.model.name;
-        let goes_on = before.map(Loaded::session).filter(|old| old.issuer == *name && old.sub == identity.subject);
-        let mut session = goes_on.cloned().unwrap_or_else(|| Session::new(name.clone(), identity.subject.clone(), now));
+        let iss = party.issuer.iss();
+        let goes_on = before.map(Loaded::session).filter(|old| old.issuer == *iss && old.sub == identity.subject);
+        let mut session = goes_on.cloned().unwrap_or_else(|| Session::new(iss.clone(), identity.subject.clone(), now));
         session.sid.clone_from(&identity.sid);
         session.name.clone_from(&identity.name);
         session.claims.clone_from(&identity.claims);
@@ -246,7 +246,7 @@ impl Login {
             }
             Ended::Invalid(why) => {
                 self.stats().login(LoginOutcome::Invalid);
-                eprintln!("warn: issuer {}: a login was refused: {why}", party.issuer.model.name);
+                party.warn(&format!("a login was refused: {why}"), visit.now);
                 visit.refuse(Code::LoginInvalid, Some(why), link)
             }
             Ended::Failed(failed) => self.away(&failed, &attempt.to, party, attempt.level, visit),
@@ -261,7 +261,7 @@ impl Login {
 }
 
 /// What of a scope a session carries: a scope that is cut off would be another.
-fn bounded_scope(scope: String) -> String {
+pub(super) fn bounded_scope(scope: String) -> String {
     const MAX: usize = 1024;
     if scope.len() <= MAX {
         return scope;

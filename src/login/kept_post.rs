@@ -29,6 +29,8 @@ pub const PATH: &str = "/.gateway/form";
 pub const MAX_FORM: usize = 256 * 1024;
 /// Bytes of all that wait.
 const MAX_ALL: usize = 64 * 1024 * 1024;
+/// Forms of one person: the oldest makes room, and nobody fills what is there for all.
+const MAX_EACH: usize = 4;
 /// Seconds: a step-up, and a look at the page after it.
 const LIFETIME: i64 = 900;
 /// Fields that a page lists.
@@ -170,8 +172,19 @@ struct Shelf {
 }
 
 struct Waiting {
+    whose: String,
     sealed: Vec<u8>,
     until: UnixTime,
+}
+
+impl Shelf {
+    fn make_room_for(&mut self, whose: &str) {
+        let own = self.forms.iter().filter(|(_, waiting)| waiting.whose == whose);
+        let mut own: Vec<(UnixTime, String)> = own.map(|(id, waiting)| (waiting.until, id.clone())).collect();
+        own.sort();
+        own.truncate((own.len() + 1).saturating_sub(MAX_EACH));
+        own.iter().for_each(|(_, id)| drop(self.forms.remove(id)));
+    }
 }
 
 impl KeptForms {
@@ -184,12 +197,14 @@ impl KeptForms {
         sealed.extend_from_slice(nonce.as_ref());
         let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shelf.forms.retain(|_, waiting| waiting.until > now);
+        shelf.make_room_for(&ticket.whose);
         shelf.bytes = shelf.forms.values().map(|waiting| waiting.sealed.len()).sum();
         if shelf.bytes + sealed.len() > MAX_ALL {
             return false;
         }
         shelf.bytes += sealed.len();
-        shelf.forms.insert(ticket.id.clone(), Waiting { sealed, until: now + LIFETIME });
+        let waiting = Waiting { whose: ticket.whose.clone(), sealed, until: now + LIFETIME };
+        shelf.forms.insert(ticket.id.clone(), waiting);
         true
     }
 
@@ -300,6 +315,21 @@ mod tests {
         assert!(kept.keep(&ticket, &form(b"a=1"), 100));
         assert!(kept.look(&ticket, 100 + LIFETIME).is_none());
         assert!(!kept.keep(&ticket, &form(&vec![b'x'; MAX_ALL]), 100));
+    }
+
+    #[test]
+    fn one_person_takes_no_more_than_their_room() {
+        let kept = KeptForms::default();
+        let other = Ticket::for_owner("sso", "another");
+        assert!(kept.keep(&other, &form(b"a=1"), 100));
+        let large = form(&vec![b'x'; MAX_FORM]);
+        let tickets: Vec<_> = (0..300).map(|_| Ticket::for_owner("sso", "citizen")).collect();
+        for (at, ticket) in (100..).zip(&tickets) {
+            assert!(kept.keep(ticket, &large, at));
+        }
+        let found = |ticket: &&Ticket| kept.look(ticket, 500).is_some();
+        assert_eq!(tickets.iter().filter(found).count(), MAX_EACH);
+        assert!(found(&&tickets[299]) && found(&&other), "the newest, and everybody else's");
     }
 
     #[test]

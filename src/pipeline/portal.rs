@@ -8,6 +8,7 @@ use super::refusal::Refusal;
 use super::session::{origin, visit};
 use super::worker::View;
 use crate::body::Body;
+use crate::config::model::Priority;
 use crate::intake::Arrived;
 use crate::live::Snapshot;
 use crate::login::{begin, callback, kept_post, logout, status};
@@ -40,6 +41,14 @@ impl Place {
     fn is_at(self, snapshot: &Snapshot, arrived: &Arrived) -> bool {
         let for_sso = matches!(self, Place::BackChannel | Place::FrontChannel);
         snapshot.login.is_on() && (for_sso || snapshot.login.hosts.has(arrived.authority.name()))
+    }
+
+    /// What ends sessions comes first.
+    pub const fn priority(self) -> Priority {
+        match self {
+            Place::Logout | Place::BackChannel | Place::FrontChannel => Priority::High,
+            Place::Begin | Place::Callback | Place::Form | Place::SignedOut | Place::Status => Priority::Normal,
+        }
     }
 
     const fn allow(self) -> &'static str {

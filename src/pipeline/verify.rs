@@ -121,10 +121,17 @@ impl Asking<'_> {
             Found::Unknown => return self.unrouted(&arrived, &Refusal::RouteUnknown).into(),
         };
         let mut record = self.record(route.stat, &arrived.method, arrived.request_id);
+        // 503, before anything that costs: more than this worker can bear.
+        if gate.worker.overload.refuses(route.priority, gate.won.take()) {
+            return self.refuse(Some(route), &arrived.headers, &Refusal::Overloaded, record).into();
+        }
         // 400, 401, 403, 429, 503: who asks for what, and how strongly.
         let verify = snapshot.config.agencies[route.agency.0 as usize].verify.as_ref();
         let admitted = match verify {
-            Some(verify) if may_ask(verify, &gate.conn) => admit(gate, view, route, &arrived, &mut record).await,
+            Some(verify) if may_ask(verify, &gate.conn) => {
+                // No route that is asked about takes sessions: there are none to set.
+                admit(gate, view, route, &arrived, &mut record, &mut Vec::new()).await
+            }
             _ => Err(Refusal::MayNotAsk),
         };
         let permit = match admitted {

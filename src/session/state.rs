@@ -66,7 +66,7 @@ pub struct Tokens {
 
 #[derive(Clone, PartialEq)]
 pub struct Session {
-    /// The issuer's name in the configuration.
+    /// The issuer's `iss`: its name in the configuration may be given to another.
     pub issuer: Arc<str>,
     /// Personal: never logged, never sent to an agency as it is.
     pub sub: String,
@@ -153,11 +153,13 @@ impl Session {
 
     /// The same for a session that is known to have been used at `seen`, without the levels whose bits are in `gone`.
     pub(super) fn level_seen(&self, limits: &Limits, seen: UnixTime, gone: u8, now: UnixTime) -> Level {
-        let stands = |level: &Level| {
-            let standing = self.standing(*level).filter(|_| gone & bit(*level) == 0);
-            standing.is_some_and(|standing| now < limits.end(*level, standing.reached_at, seen))
-        };
-        DOWNWARDS.into_iter().find(stands).unwrap_or(Level::NONE)
+        DOWNWARDS.into_iter().find(|level| self.stands(*level, limits, seen, gone, now)).unwrap_or(Level::NONE)
+    }
+
+    /// Whether this level stands, whatever others do.
+    pub(super) fn stands(&self, level: Level, limits: &Limits, seen: UnixTime, gone: u8, now: UnixTime) -> bool {
+        let standing = self.standing(level).filter(|_| gone & bit(level) == 0);
+        standing.is_some_and(|standing| now < limits.end(level, standing.reached_at, seen))
     }
 
     /// Bits of the levels that ended by now, for a session used last at `seen`.

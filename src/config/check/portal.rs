@@ -1,4 +1,4 @@
-//! Routes that take sessions: a login returns to a host by name, and a session's cookie travels over TLS alone.
+//! Routes that take sessions: a login returns to a host by name, and a session's cookie travels over TLS alone, to the gateway.
 
 use super::route::ReadRoute;
 use super::{Context, Sections, codes};
@@ -12,6 +12,12 @@ pub fn check(routes: &[ReadRoute], sections: &Sections, cx: &mut Context<'_>) {
             let message = format!("`{name}` takes sessions on any host, so a login could return to any");
             let remedy = "name the portal: `hosts: [portal.example.ir]`".to_owned();
             cx.faults.add(codes::SESSION_WITHOUT_HOST, read.match_place, path, message, remedy);
+        }
+        if let Some(agency) = sections.agencies.with_verify(read.route.agency) {
+            let path = format!("routes[{index}].require.via");
+            let message = format!("`{name}` takes sessions, whose cookie the proxies of `{agency}` would be sent");
+            let remedy = "give the route an agency without `verify`, or write `via: token`".to_owned();
+            cx.faults.add(codes::SESSION_BY_VERDICT, read.match_place, path, message, remedy);
         }
         let on =
             |listener: &&Listener| read.route.listeners.as_ref().is_none_or(|names| names.contains(&listener.name));
