@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{self, cleared, written};
 use super::{Login, Visit, form, pages, random};
-use crate::answer::{Link, LinkKind};
 use crate::body::Body;
 use crate::clock::UnixTime;
 use crate::session::StoreAway;
@@ -242,7 +241,7 @@ impl Login {
         let found = own.and_then(|ticket| Some((self.forms().look(&ticket, visit.now)?, ticket)));
         match found {
             Some((form, ticket)) => pages::send_form(&form, &ticket, visit),
-            None => visit.refuse(Code::LoginExpired, None, Some(Link { kind: LinkKind::TryAgain, url: "/" })),
+            None => visit.refuse(Code::FormGone, None, None),
         }
     }
 }

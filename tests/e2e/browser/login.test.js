@@ -105,7 +105,7 @@ describe('a browser signs in', { concurrency: false }, () => {
     assert.equal(sent.path, '/l3/pay?ref=7');
     assert.deepEqual([...new URLSearchParams(sent.body.toString())], [['amount', '1000'], ['note', 'سلام، ۱۲۳']]);
     await browser.back();
-    await browser.refused('login_expired');
+    await browser.refused('form_gone');
     assert.equal(country.seen('POST', '/l3/pay').length, 1);
   });
 
