@@ -16,7 +16,7 @@ use super::rate::{Allowed, Limited, gcra};
 use crate::config::model::Rate;
 use crate::store::{Missing, Script, Server, Store};
 
-/// KEYS[1]: whose. ARGV: the interval, and the tolerance, in nanoseconds. Gives the microseconds by which the budget was used
+/// `KEYS[1]`: whose. ARGV: the interval, and the tolerance, in nanoseconds. Gives the microseconds by which the budget was used
 /// before this request, or -1 less those after which the next is allowed. An instant further ahead than a whole budget comes
 /// from another server's clock (a replica took over), and is brought back.
 static GCRA: LazyLock<Script> = LazyLock::new(|| {

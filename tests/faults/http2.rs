@@ -36,7 +36,8 @@ pub const CASES: &[Case] = &[
     case("resets-after-head", &[Preface, Head, Reset], BROKE, 1),
     case("resets-in-request-body", &[Preface, Head, Part(1), Reset], BROKE, 1).only(FORM),
     case("closes-after-request", &[Preface, Head, Body, Close], BROKE, 1),
-    case("resets-after-answer-head", &[Preface, Head, Body, LONG, Reset], CUT, 1),
+    // What the gateway writes meanwhile, an acknowledgement of settings, may meet the reset before it has read the answer.
+    case("resets-after-answer-head", &[Preface, Head, Body, LONG, Reset], "200 cut or 502 upstream_broke", 1),
     case("closes-after-answer-head", &[Preface, Head, Body, HEAD, Close], CUT, 1),
     case("closes-in-body", &[Preface, Head, Body, LONG, PART, Close], CUT, 1),
     case("half-closes-unanswered", &[Preface, Head, Body, Finish, Stall], BROKE, 1),
