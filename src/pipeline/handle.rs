@@ -155,6 +155,10 @@ async fn pass(
     let Entered { permit, cookies, .. } = entered;
 
     // 502, 503, 504: the agency.
+    let renamed = session::renamed(view);
+    if let Some(jar) = renamed {
+        jar.strip_request(&mut arrived.headers);
+    }
     let now = worker.clock.now();
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
@@ -168,6 +172,9 @@ async fn pass(
     let headers = prepared.into_headers();
     match reply {
         Ok(mut reply) => {
+            if let Some(jar) = renamed {
+                jar.strip_answer(&mut reply.headers);
+            }
             if let Some(budget) = budget {
                 budget.tell(&mut reply.headers);
             }

@@ -20,6 +20,7 @@ use crate::auth::session::{Facts, admit_session};
 use crate::auth::{Denied, Permit, Requirement, Verified};
 use crate::body::Body;
 use crate::config::model::{IdentityKind, Via};
+use crate::forward::headers::OWN_COOKIES;
 use crate::intake::Arrived;
 use crate::live::RouteLive;
 use crate::login::begin::Wanted;
@@ -29,7 +30,7 @@ use crate::login::refresh::Fresh;
 use crate::login::stats::KeptForm;
 use crate::login::{Party, Visit, form};
 use crate::message::Upgrade;
-use crate::session::Loaded;
+use crate::session::{Jar, Loaded};
 use crate::words::{Code, Level, Scheme};
 
 /// A caller who was let in.
@@ -128,7 +129,8 @@ pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrive
         denied => Refusal::Denied(denied),
     })?;
     if let Some(set) = visit.sessions.touch(&loaded, visit.headers, visit.now) {
-        cookies.extend(set.values().iter().cloned());
+        // The whole session as it is now: a cookie is set once in an answer (RFC 6265 section 4.1.1).
+        cookies = set.values().to_vec();
     }
     Ok(Entered { permit, session: Some(loaded), cookies })
 }
@@ -275,6 +277,12 @@ pub fn claim_form(view: &View, ticket: Option<Ticket>, entered: &mut Entered) ->
     Ok(())
 }
 
+/// The jar of a cookie that the configuration names otherwise than the gateway's others: those `forward` keeps from agencies
+/// by their prefix.
+pub fn renamed(view: &View) -> Option<&Jar> {
+    Some(view.snapshot.sessions.jar()).filter(|jar| !jar.name().as_bytes().starts_with(OWN_COOKIES))
+}
+
 /// What the answer to a session's caller carries: it is kept nowhere, so that after a logout the back button shows nothing.
 pub fn mark(response: &mut Response<Body>, cookies: &[HeaderValue]) {
     let headers = response.headers_mut();
@@ -368,13 +376,18 @@ fn referring<'a>(arrived: &'a Arrived, origin: &str) -> Option<&'a str> {
 /// Methods that change something (RFC 9110 section 9.2.1), and upgrades: a WebSocket is opened by a GET, and by any page.
 fn is_unsafe(arrived: &Arrived) -> bool {
     let safe = matches!(arrived.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    !safe || arrived.upgrade != Upgrade::No
+    !safe || is_upgrade(arrived)
+}
+
+/// A proxy that asks about a handshake tells what of it is not of one hop: the version (RFC 6455 section 4.1).
+fn is_upgrade(arrived: &Arrived) -> bool {
+    arrived.upgrade != Upgrade::No || arrived.headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
 
 /// Whether a browser shows the answer as a page (Fetch metadata; without it, by what the caller says it can read).
 fn is_navigation(arrived: &Arrived) -> bool {
     let headers = &arrived.headers;
-    if arrived.upgrade != Upgrade::No {
+    if is_upgrade(arrived) {
         return false;
     }
     if let Some(mode) = headers.get("sec-fetch-mode") {

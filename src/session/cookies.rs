@@ -46,6 +46,10 @@ impl Jar {
         Jar { name }
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The value of chunk 0. Of two, the first counts: browsers send the more specific first.
     pub(super) fn first<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
         let name = self.name.as_bytes();
