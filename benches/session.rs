@@ -90,7 +90,7 @@ fn sizes() {
     for (what, store, has_id_token) in [
         ("in memory", memory(), false),
         ("in memory, with an ID token", memory(), true),
-        ("sealed in cookies", SessionStore::Cookie, true),
+        ("sealed in cookies", SessionStore::Cookie { shared: None }, true),
     ] {
         let sessions = sessions(store);
         let before = resident();
@@ -107,7 +107,7 @@ fn load(c: &mut Criterion) {
         sizes();
     }
     let mut group = c.benchmark_group("session");
-    for (name, store) in [("memory", memory()), ("cookie", SessionStore::Cookie)] {
+    for (name, store) in [("memory", memory()), ("cookie", SessionStore::Cookie { shared: None })] {
         let sessions = sessions(store);
         let browser = login(&sessions, session(1, true));
         let known = Known::new(1024);

@@ -141,8 +141,8 @@ impl SessionKey {
 pub enum SessionStore {
     /// In this process; at most so many, the longest idle goes.
     Memory { max: u32 },
-    /// Sealed, in the browser's cookies.
-    Cookie,
+    /// Sealed, in the browser's cookies. `shared`: where the nodes tell each other what ended.
+    Cookie { shared: Option<RedisServer> },
     /// Sealed, in a Redis that all nodes share.
     Redis(RedisServer),
 }

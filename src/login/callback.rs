@@ -44,11 +44,8 @@ impl Login {
             return self.expired(visit);
         };
         let until = attempt.begun + super::state::LIFETIME + 1;
-        let (true, Some(party)) =
-            (self.common.used.first("state", &attempt.id, until, visit.now), self.party(&attempt.issuer))
-        else {
-            return self.expired(visit);
-        };
+        let is_first = self.common.used.first(visit.sessions.hub(), "state", &attempt.id, until, visit.now).await;
+        let (true, Some(party)) = (is_first, self.party(&attempt.issuer)) else { return self.expired(visit) };
         let settled = match self.settle(party, &attempt, &fields, visit).await {
             Ok((identity, tokens)) => self.arrive(party, &attempt, identity, tokens, visit).await,
             Err(ended) => self.end_badly(party, &attempt, ended, visit).await,
@@ -160,13 +157,13 @@ impl Login {
             (false, true) => LoginOutcome::Silent,
             (false, false) => LoginOutcome::Ok,
         });
-        setting(self.back(attempt, &identity, visit), cookies.values())
+        setting(self.back(attempt, &identity, visit).await, cookies.values())
     }
 
     /// Back where they were; or to the page that asks whether the form that waited is to be sent.
-    fn back(&self, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
+    async fn back(&self, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
         if let Some(ticket) = &attempt.form {
-            let form = self.forms().look(ticket, visit.now);
+            let form = self.forms().look(visit.sessions.hub(), ticket, visit.now).await;
             let own = ticket.is_of(&attempt.issuer, &identity.subject);
             if let (Some(form), true) = (form, own) {
                 let cookie: Vec<HeaderValue> = ticket.cookie().into_iter().collect();

@@ -5,7 +5,7 @@
 //! no form. Bounded in size, number and time, and bound to the subject of the session that sent it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -19,6 +19,7 @@ use super::form;
 use super::random;
 use super::state::{self, cleared, written};
 use crate::clock::UnixTime;
+use crate::session::Hub;
 
 /// Bytes of a form: a long letter, not a scan.
 pub const MAX_FORM: usize = 256 * 1024;
@@ -145,7 +146,7 @@ fn multipart_names(body: &[u8]) -> Vec<String> {
     names
 }
 
-/// Forms that wait.
+/// Forms that wait: in a Redis where the nodes share one, else here.
 #[derive(Default)]
 pub struct KeptForms(Mutex<Shelf>);
 
@@ -156,45 +157,78 @@ struct Shelf {
 }
 
 struct Waiting {
-    sealed: Vec<u8>,
+    /// `None`: it waits in the Redis, and counts here so that one node cannot fill it.
+    sealed: Option<Vec<u8>>,
+    size: usize,
     until: UnixTime,
 }
 
 impl KeptForms {
     /// False: it is too large, or there is no room.
-    pub fn keep(&self, ticket: &Ticket, form: &Form, now: UnixTime) -> bool {
+    pub async fn keep(&self, hub: Option<&Hub>, ticket: &Ticket, form: &Form, now: UnixTime) -> bool {
         let (Some(cipher), Ok(mut sealed)) = (ticket.cipher(), serde_json::to_vec(form)) else { return false };
         let Ok(nonce) = cipher.seal_in_place_append_tag(Aad::from(ticket.id.as_bytes()), &mut sealed) else {
             return false;
         };
         sealed.extend_from_slice(nonce.as_ref());
-        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.forms.retain(|_, waiting| waiting.until > now);
-        shelf.bytes = shelf.forms.values().map(|waiting| waiting.sealed.len()).sum();
-        if shelf.bytes + sealed.len() > MAX_ALL {
+        let size = sealed.len();
+        if !self.has_room(size, now) {
             return false;
         }
-        shelf.bytes += sealed.len();
-        shelf.forms.insert(ticket.id.clone(), Waiting { sealed, until: now + LIFETIME });
+        let is_shared = match hub {
+            Some(hub) => hub.keep(&ticket.id, &sealed, LIFETIME).await.is_ok(),
+            None => false,
+        };
+        let waiting = Waiting { sealed: (!is_shared).then_some(sealed), size, until: now + LIFETIME };
+        let mut shelf = self.lock();
+        shelf.bytes += size;
+        shelf.forms.insert(ticket.id.clone(), waiting);
         true
     }
 
-    /// For the page that shows it; it stays.
-    pub fn look(&self, ticket: &Ticket, now: UnixTime) -> Option<Form> {
-        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = shelf.forms.get(&ticket.id).filter(|waiting| waiting.until > now)?;
-        opened(ticket, waiting.sealed.clone())
+    fn has_room(&self, size: usize, now: UnixTime) -> bool {
+        let mut shelf = self.lock();
+        shelf.forms.retain(|_, waiting| waiting.until > now);
+        shelf.bytes = shelf.forms.values().map(|waiting| waiting.size).sum();
+        shelf.bytes + size <= MAX_ALL
     }
 
-    /// The form that a page's button stands for, once: of two clicks one gets it.
-    pub fn take(&self, headers: &HeaderMap, go: &[u8], now: UnixTime) -> Option<(Ticket, Form)> {
-        let ticket = Ticket::presented(headers, go)?;
-        let waiting = {
-            let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            shelf.forms.remove(&ticket.id)?
+    /// For the page that shows it; it stays.
+    pub async fn look(&self, hub: Option<&Hub>, ticket: &Ticket, now: UnixTime) -> Option<Form> {
+        let here = {
+            let shelf = self.lock();
+            let waiting = shelf.forms.get(&ticket.id).filter(|waiting| waiting.until > now);
+            waiting.and_then(|waiting| waiting.sealed.clone())
         };
-        let form = opened(&ticket, waiting.sealed).filter(|_| waiting.until > now)?;
+        let sealed = match (here, hub) {
+            (Some(sealed), _) => sealed,
+            (None, Some(hub)) => hub.look(&ticket.id).await.ok()??,
+            (None, None) => return None,
+        };
+        opened(ticket, sealed)
+    }
+
+    /// The form that a page's button stands for, once: of two clicks one gets it, at whichever node.
+    pub async fn take(
+        &self,
+        hub: Option<&Hub>,
+        headers: &HeaderMap,
+        go: &[u8],
+        now: UnixTime,
+    ) -> Option<(Ticket, Form)> {
+        let ticket = Ticket::presented(headers, go)?;
+        let here = self.lock().forms.remove(&ticket.id).filter(|waiting| waiting.until > now);
+        let sealed = match (here.and_then(|waiting| waiting.sealed), hub) {
+            (Some(sealed), _) => sealed,
+            (None, Some(hub)) => hub.take(&ticket.id).await.ok()??,
+            (None, None) => return None,
+        };
+        let form = opened(&ticket, sealed)?;
         Some((ticket, form))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -245,28 +279,28 @@ mod tests {
         headers
     }
 
-    #[test]
-    fn a_form_is_sent_once_by_the_browser_that_has_its_ticket() {
+    #[tokio::test]
+    async fn a_form_is_sent_once_by_the_browser_that_has_its_ticket() {
         let kept = KeptForms::default();
         let ticket = Ticket::for_owner("sso", "citizen");
-        assert!(kept.keep(&ticket, &form(b"a=1&b=2"), 100));
-        assert_eq!(kept.look(&ticket, 100).unwrap().field_names(), ["a", "b"]);
+        assert!(kept.keep(None, &ticket, &form(b"a=1&b=2"), 100).await);
+        assert_eq!(kept.look(None, &ticket, 100).await.unwrap().field_names(), ["a", "b"]);
         let headers = browser(&ticket);
         assert!(may_be_go(&Method::POST, &headers) && is_go(ticket.go().as_bytes()) && ticket.go().len() <= GO_MAX);
-        assert!(kept.take(&HeaderMap::new(), ticket.go().as_bytes(), 100).is_none(), "another browser");
-        let (found, sent) = kept.take(&headers, ticket.go().as_bytes(), 100).unwrap();
+        assert!(kept.take(None, &HeaderMap::new(), ticket.go().as_bytes(), 100).await.is_none(), "another browser");
+        let (found, sent) = kept.take(None, &headers, ticket.go().as_bytes(), 100).await.unwrap();
         assert_eq!((found, sent.body), (ticket.clone(), b"a=1&b=2".to_vec()));
-        assert!(kept.take(&headers, ticket.go().as_bytes(), 100).is_none(), "a second click");
+        assert!(kept.take(None, &headers, ticket.go().as_bytes(), 100).await.is_none(), "a second click");
         assert!(ticket.is_of("sso", "citizen") && !ticket.is_of("sso", "another"));
     }
 
-    #[test]
-    fn a_form_is_forgotten_after_its_time_and_large_ones_find_no_room() {
+    #[tokio::test]
+    async fn a_form_is_forgotten_after_its_time_and_large_ones_find_no_room() {
         let kept = KeptForms::default();
         let ticket = Ticket::for_owner("sso", "citizen");
-        assert!(kept.keep(&ticket, &form(b"a=1"), 100));
-        assert!(kept.look(&ticket, 100 + LIFETIME).is_none());
-        assert!(!kept.keep(&ticket, &form(&vec![b'x'; MAX_ALL]), 100));
+        assert!(kept.keep(None, &ticket, &form(b"a=1"), 100).await);
+        assert!(kept.look(None, &ticket, 100 + LIFETIME).await.is_none());
+        assert!(!kept.keep(None, &ticket, &form(&vec![b'x'; MAX_ALL]), 100).await);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Login {
     async fn end_by_token(&self, token: &str, visit: &Visit<'_>) -> Result<Result<(), StoreAway>, Unproved> {
         let unknown = crate::auth::token::Invalid("the logout token is from another issuer");
         let party = self.party_of(&claimed_issuer(token)?).ok_or(Unproved::Invalid(unknown))?;
-        let used = &self.common.used;
+        let used = (&self.common.used, visit.sessions.hub());
         let whom = logout_token::read(&party.issuer, &party.client.id, token, used, visit.now).await?;
         let whose = match &whom {
             Whom::Sid(sid) => Whose::Sid(sid),

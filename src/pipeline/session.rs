@@ -209,7 +209,7 @@ pub async fn keep_form(
         content_type: content_type.to_owned(),
         body: body.to_vec(),
     };
-    if !login.forms().keep(&ticket, &form, now) {
+    if !login.forms().keep(view.snapshot.sessions.hub(), &ticket, &form, now).await {
         login.stats().form(KeptForm::NoRoom);
         return Refusal::Login(needed);
     }
@@ -253,7 +253,7 @@ pub async fn restore(view: &View, arrived: &mut Arrived, body: Body, now: i64) -
         return Ok(Restored { body: Body::full(sent), ticket: None });
     }
     let login = &view.snapshot.login;
-    let taken = login.forms().take(&arrived.headers, &sent, now);
+    let taken = login.forms().take(view.snapshot.sessions.hub(), &arrived.headers, &sent, now).await;
     let taken = taken.filter(|(_, form)| form.target == target(arrived));
     let restored = taken.and_then(|(ticket, form)| Some((ticket, kept_post::restore(form, &mut arrived.headers)?)));
     let Some((ticket, body)) = restored else {

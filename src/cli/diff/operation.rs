@@ -117,7 +117,8 @@ fn sessions(sessions: &Sessions) -> String {
     let Sessions { store, keys, cookie, levels: _, per_subject, grace } = sessions;
     let store = match store {
         SessionStore::Memory { max } => format!("in memory, {max} at most and {per_subject} of one subject"),
-        SessionStore::Cookie => "sealed in cookies".to_owned(),
+        SessionStore::Cookie { shared: None } => "sealed in cookies".to_owned(),
+        SessionStore::Cookie { shared: Some(server) } => format!("sealed in cookies, and what ended in {}", server.url),
         SessionStore::Redis(server) => format!("sealed in {}, {per_subject} of one subject", server.url),
     };
     let keys = match keys.len() {

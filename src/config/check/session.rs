@@ -9,7 +9,7 @@ use crate::config::defaults;
 use crate::config::model::{RedisServer, SessionKey, SessionLimit, SessionStore, Sessions};
 use crate::config::read::{Field, Table, shown};
 
-const KEYS: [&str; 7] = ["store", "keys", "cookie", "levels", "per_subject", "max", "grace"];
+const KEYS: [&str; 8] = ["store", "shared", "keys", "cookie", "levels", "per_subject", "max", "grace"];
 const SECOND: Duration = Duration::from_secs(1);
 /// NIST SP 800-63B §4.1.3: once a month at the latest, also at its lowest level.
 const LONGEST: Duration = Duration::from_secs(30 * 86400);
@@ -52,16 +52,17 @@ fn store(table: &Table<'_>, cx: &mut Context<'_>) -> SessionStore {
         Some(field) if field.is_table() => redis(field, cx).map(SessionStore::Redis),
         Some(field) => {
             let is_cookie = field.word(cx.faults, &[("memory", false), ("cookie", true)]);
-            is_cookie.filter(|is| *is).map(|_| SessionStore::Cookie)
+            is_cookie.filter(|is| *is).map(|_| SessionStore::Cookie { shared: None })
         }
         None => None,
     };
+    let store = shared(table, store, cx);
     let max = table.get("max");
     let Some(store) = store else {
         let max = max.and_then(|field| field.count(cx.faults, 1..=100_000_000));
         return SessionStore::Memory { max: max.map_or(defaults::SESSIONS_MAX, |max| max as u32) };
     };
-    let uncounted = [max, table.get("per_subject").filter(|_| matches!(store, SessionStore::Cookie))];
+    let uncounted = [max, table.get("per_subject").filter(|_| matches!(store, SessionStore::Cookie { .. }))];
     for (key, field) in ["max", "per_subject"].into_iter().zip(uncounted) {
         if let Some(field) = field {
             let message =
@@ -75,6 +76,17 @@ fn store(table: &Table<'_>, cx: &mut Context<'_>) -> SessionStore {
         let remedy = "make one: `openssl rand -base64 32 > FILE`, and write `keys: [FILE]`";
         table.fault(cx.faults, codes::MISSING_KEY, message, remedy);
     }
+    store
+}
+
+/// Where nodes tell each other what ended, beside sessions in cookies. `None`: sessions in memory.
+fn shared(table: &Table<'_>, store: Option<SessionStore>, cx: &mut Context<'_>) -> Option<SessionStore> {
+    let Some(field) = table.get("shared") else { return store };
+    if matches!(store, Some(SessionStore::Cookie { .. })) {
+        return Some(SessionStore::Cookie { shared: super::store::redis(&field, cx) });
+    }
+    let message = "`shared` is for sessions in cookies: a Redis shares sessions by itself, and a memory none";
+    field.fault(cx.faults, codes::OUT_OF_BOUNDS, message, "take `shared` out, or write `store: cookie`");
     store
 }
 

@@ -12,17 +12,18 @@ use crate::config::defaults;
 use crate::config::model::{self, RedisAddress, SessionKey, SessionStore};
 use crate::secret::Secret;
 use crate::session::{Ended, Known, Loaded, Sessions, SetCookies, Turn, Whose};
+use crate::store::Server;
 
 const NOW: UnixTime = 1_800_000_000;
 
-struct Redis {
+pub(in crate::session) struct Redis {
     directory: tempfile::TempDir,
     process: Child,
 }
 
 impl Redis {
     /// On a Unix socket alone, and gone with the test.
-    async fn start() -> Redis {
+    pub(in crate::session) async fn start() -> Redis {
         let directory = tempfile::tempdir().unwrap();
         let process = Redis::spawn(directory.path());
         let redis = Redis { directory, process };
@@ -42,16 +43,16 @@ impl Redis {
         eventually(async || store.ask(&redis::cmd("PING"), PATIENCE).await.is_ok()).await;
     }
 
-    fn stop(&mut self) {
+    pub(in crate::session) fn stop(&mut self) {
         self.process.kill().and_then(|()| self.process.wait()).unwrap();
     }
 
-    async fn start_again(&mut self) {
+    pub(in crate::session) async fn start_again(&mut self) {
         self.process = Redis::spawn(self.directory.path());
         self.until_it_answers().await;
     }
 
-    fn model(&self) -> RedisServer {
+    pub(in crate::session) fn model(&self) -> RedisServer {
         let address = RedisAddress::Unix(self.directory.path().join("redis.sock"));
         RedisServer { url: "unix".into(), address, database: 0, username: None, password: None, roots: None }
     }
@@ -74,7 +75,7 @@ impl Drop for Redis {
 }
 
 /// Waits for what must come; the test's own patience is the bound.
-async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+pub(in crate::session) async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
     let waited = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
