@@ -74,7 +74,7 @@ impl Sessions {
         match &self.common.store {
             Store::Memory(memory) => {
                 if let Some(record) = memory.get(&loaded.id().filed()) {
-                    record.replace(&session);
+                    memory.replace(&record, &session);
                 }
                 Ok(SetCookies::default())
             }

@@ -4,7 +4,7 @@
 //! Sessions ── known     decoded sessions of one worker: one look-up, no lock
 //!    ├─────── life      how a session begins, is used and ends
 //!    ├─────── store     which of the three holds them:
-//!    │   memory    in this process                     pack    a session as few bytes
+//!    │   memory    in this process                     pack    a session as few bytes     shape   what many have alike
 //!    │   sealed    in the browsers' cookies            seal    under keys that rotate
 //!    │   shared    in a Redis, for many nodes          revoked what ended         ledger  told to other nodes
 //!    ├─────── hub       the Redis, where there is one, also for what is no session
@@ -29,6 +29,7 @@ mod pack;
 mod revoked;
 mod seal;
 mod sealed;
+mod shape;
 mod shared;
 mod state;
 mod stats;
@@ -188,7 +189,7 @@ impl Sessions {
             Store::Memory(memory) => Id::parse(text).and_then(|id| {
                 let record = memory.get(&id.filed())?;
                 let version = record.version();
-                Some(Loaded::new(id, record.session()?, self.limits, Kept::Here { record, version }))
+                Some(Loaded::new(id, memory.session(&record)?, self.limits, Kept::Here { record, version }))
             }),
             Store::Sealed(sealed) => sealed
                 .open(&self.sealer, &self.jar, text, headers, now)

@@ -25,7 +25,7 @@ fn a_session_is_found_by_all_three_names_and_by_none_once_it_ended() {
         assert!(memory.insert(key(n), &session("a", &format!("s{n}"), NOW), &limits(), 10).is_empty());
     }
     let record = memory.get(&key(0)).unwrap();
-    assert_eq!(record.session(), Some(session("a", "s0", NOW)));
+    assert_eq!(memory.session(&record), Some(session("a", "s0", NOW)));
     assert_eq!(memory.remove_sid(&Key::sid("sso", "s0")), [key(0)]);
     assert!(!record.is_live(), "a worker that knows it sees that it ended");
     assert!(memory.get(&key(0)).is_none() && !memory.remove(&key(0)));
