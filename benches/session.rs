@@ -37,6 +37,7 @@ fn sessions(store: SessionStore) -> Sessions {
         levels: defaults::SESSION_LEVELS,
         per_subject: defaults::SESSIONS_PER_SUBJECT,
         grace: defaults::SESSION_GRACE,
+        logins: defaults::LOGINS,
     };
     Sessions::offline(&settings).expect("there is randomness")
 }

@@ -118,6 +118,8 @@ pub struct Sessions {
     pub per_subject: u32,
     /// How long a stream may go on when its session has ended.
     pub grace: Duration,
+    /// Logins that one address may begin.
+    pub logins: Rate,
 }
 
 /// What seals sessions that leave the process, and the login's own state.

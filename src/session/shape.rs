@@ -214,8 +214,19 @@ mod tests {
     fn every_text_comes_back_byte_for_byte() {
         let shapes = Shapes::default();
         for json in [
-            "", "{}", "[]", "{", "\"", "\"\\\"", "{\"a\":\"\\\"\"}", "{ \"a\" : [1, -0, 01, 1e5, \"x\"] }", "-", "1.50",
-            r#"{"a":{"b":["A==","AA","-_"]},"c":true,"d":null}"#, "{\"aud\":[\"x\",\"y\"],\"n\":\"\u{1}\"}", "\u{feff}{\"a\":1}",
+            "",
+            "{}",
+            "[]",
+            "{",
+            "\"",
+            "\"\\\"",
+            "{\"a\":\"\\\"\"}",
+            "{ \"a\" : [1, -0, 01, 1e5, \"x\"] }",
+            "-",
+            "1.50",
+            r#"{"a":{"b":["A==","AA","-_"]},"c":true,"d":null}"#,
+            "{\"aud\":[\"x\",\"y\"],\"n\":\"\u{1}\"}",
+            "\u{feff}{\"a\":1}",
         ] {
             if let Some((_, read)) = back(&shapes, json.as_bytes()) {
                 assert_eq!(read, json.as_bytes());

@@ -18,6 +18,7 @@ fn settings(store: SessionStore) -> model::Sessions {
         levels: defaults::SESSION_LEVELS,
         per_subject: 2,
         grace: defaults::SESSION_GRACE,
+        logins: defaults::LOGINS,
     }
 }
 

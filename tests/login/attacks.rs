@@ -3,9 +3,11 @@
 use serde_json::{Map, Value};
 
 use crate::browser::{NAVIGATION, Page};
+use crate::provider::Provider;
+use crate::support::agency::Agency;
 use crate::support::sso;
 use crate::support::token::now;
-use crate::world::{TAMIN, TEHRAN, World, at};
+use crate::world::{CLIENT, SESSIONS, TAMIN, TEHRAN, World, at, config};
 
 fn refused(page: &Page, status: u16, code: &str) {
     assert_eq!((page.status(), page.error()), (status, Some(code)), "{}", page.text());
@@ -139,4 +141,26 @@ async fn a_sso_that_gives_no_tokens_logs_nobody_in() {
         refused(&page, answer, code);
         assert_eq!(browser.session_of(TEHRAN), None);
     }
+}
+
+/// A stranger cannot keep the SSO busy: beginnings of logins are counted by address, and pages are not.
+#[tokio::test]
+async fn an_address_begins_only_so_many_logins() {
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    let few = "sessions: { grace: 0s, logins: { requests: 2, per: 1h } }";
+    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, few);
+    let world = World::of(&yaml, agency, sso).await;
+    let mut browser = world.browser();
+    let login = at(TEHRAN, "/.gateway/login?to=/l1");
+    for _ in 0..2 {
+        assert_eq!(browser.send("GET", &login, &["Accept: text/html"], "").await.status(), 303);
+    }
+    let mut another = world.browser();
+    let page = another.send("GET", &login, NAVIGATION, "").await;
+    assert_eq!((page.status(), page.error()), (429, Some("rate_limited")));
+    assert!(page.answer.head.get("retry-after").is_some_and(|after| after.parse::<u32>().is_ok_and(|s| s > 60)));
+    assert!(page.answer.head.get("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    assert_eq!(another.fetch(&at(TEHRAN, "/l1")).await.error(), Some("login_required"), "a route is no login");
+    // Who is logged in does not begin one.
+    assert_eq!(another.fetch(&at(TEHRAN, "/.gateway/session")).await.status(), 200);
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::top::secret;
 use super::{Context, codes};
 use crate::config::defaults;
-use crate::config::model::{RedisServer, SessionKey, SessionLimit, SessionStore, Sessions};
+use crate::config::model::{Rate, RateBy, RedisServer, SessionKey, SessionLimit, SessionStore, Sessions};
 use crate::config::read::{Field, Table, shown};
 
-const KEYS: [&str; 8] = ["store", "shared", "keys", "cookie", "levels", "per_subject", "max", "grace"];
+const KEYS: [&str; 9] = ["store", "shared", "keys", "cookie", "levels", "per_subject", "max", "grace", "logins"];
 const SECOND: Duration = Duration::from_secs(1);
 /// NIST SP 800-63B §4.1.3: once a month at the latest, also at its lowest level.
 const LONGEST: Duration = Duration::from_secs(30 * 86400);
@@ -24,6 +24,7 @@ pub fn sessions(top: &Table<'_>, cx: &mut Context<'_>) -> Sessions {
         levels: defaults::SESSION_LEVELS,
         per_subject: defaults::SESSIONS_PER_SUBJECT,
         grace: defaults::SESSION_GRACE,
+        logins: defaults::LOGINS,
     };
     let Some(field) = top.get("sessions") else { return sessions };
     let Some(table) = field.table(cx.faults, &KEYS) else { return sessions };
@@ -42,6 +43,9 @@ pub fn sessions(top: &Table<'_>, cx: &mut Context<'_>) -> Sessions {
     }
     if let Some(grace) = table.get("grace").and_then(|f| f.duration(cx.faults, Duration::ZERO..=SECOND * 300)) {
         sessions.grace = grace;
+    }
+    if let Some(rate) = table.get("logins").and_then(|field| logins(&field, cx)) {
+        sessions.logins = rate;
     }
     sessions
 }
@@ -94,6 +98,15 @@ fn shared(table: &Table<'_>, store: Option<SessionStore>, cx: &mut Context<'_>) 
 fn redis(field: &Field<'_>, cx: &mut Context<'_>) -> Option<RedisServer> {
     let table = field.table(cx.faults, &["redis"])?;
     super::store::redis(&table.need(cx.faults, "redis", "write `store: { redis: redis://HOST }`")?, cx)
+}
+
+/// `{ requests: 300, per: 1m }`, of one address.
+fn logins(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Rate> {
+    let table = field.table(cx.faults, &["requests", "per"])?;
+    let remedy = "write `logins: { requests: 300, per: 1m }`";
+    let requests = table.need(cx.faults, "requests", remedy).and_then(|f| f.count(cx.faults, 1..=1_000_000));
+    let per = table.need(cx.faults, "per", remedy).and_then(|f| f.duration(cx.faults, SECOND..=SECOND * 86400));
+    Some(Rate { requests: requests? as u32, per: per?, by: RateBy::Address })
 }
 
 /// The first seals, all open.

@@ -34,6 +34,7 @@ impl Node {
             levels: defaults::SESSION_LEVELS,
             per_subject: 2,
             grace: defaults::SESSION_GRACE,
+            logins: defaults::LOGINS,
         };
         let clock = Clock::scripted(NOW);
         let nowhere = Path::new("/nonexistent");

@@ -98,6 +98,7 @@ impl Node {
             levels: defaults::SESSION_LEVELS,
             per_subject: 2,
             grace: defaults::SESSION_GRACE,
+            logins: defaults::LOGINS,
         };
         let nowhere = Path::new("/nonexistent");
         let clock = Clock::scripted(NOW);
