@@ -1,5 +1,5 @@
 // People who log in behind proxies that ask: a real SSO (npm oidc-provider), real proxies with TLS and the examples of
-// deploy/integrations/, and a browser played by hand. No agency behind them has any OpenID code.
+// deploy/integrations/. No agency behind them has any OpenID code.
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
@@ -7,63 +7,13 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Citizen, NAVIGATION, SCRIPT } from '../e2e/citizen.js';
 import { signingKey, startSso } from '../e2e/sso.js';
 import { call } from '../e2e/wire.js';
 import { PROXIES } from './proxies.js';
 import { HOST, certificates, claims, startAgency, startLoginGateway, temporary } from './world.js';
 
 const only = process.env.PROXIES?.split(',');
-const NAVIGATION = { accept: 'text/html', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-site': 'none' };
-const SCRIPT = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
-
-/** Cookies by host, redirects followed, the SSO's forms filled in. */
-class Citizen {
-  #jar = new Map();
-
-  logins = 0;
-
-  constructor(ca, proof) {
-    Object.assign(this, { ca, proof });
-  }
-
-  async go(start) {
-    let [url, method, body] = [new URL(start), 'GET', undefined];
-    for (let step = 0; step < 30; step += 1) {
-      const reply = await this.request(method, url, NAVIGATION, body);
-      const form = /<form[^>]*method="post"[^>]*action="([^"]+)"/.exec(reply.body);
-      const xsrf = /name="xsrf" value="([^"]+)"/.exec(reply.body);
-      const link = /id="go"[^>]*href="([^"]+)"/.exec(reply.body);
-      [method, body] = ['GET', undefined];
-      if (reply.headers.location) url = new URL(reply.headers.location, url);
-      else if (link) url = new URL(link[1].replaceAll('&amp;', '&'));
-      else if (url.pathname.startsWith('/interaction/')) {
-        this.logins += 1;
-        [method, body] = ['POST', new URLSearchParams({ user: '0012345679', proof: this.proof, ago: 0 }).toString()];
-      } else if (xsrf) {
-        url = new URL(form[1], url);
-        [method, body] = ['POST', new URLSearchParams({ xsrf: xsrf[1], logout: 'yes' }).toString()];
-      } else return { ...reply, url: url.href };
-    }
-    throw new Error(`redirected without end: ${url}`);
-  }
-
-  async request(method, url, fields, body) {
-    const jar = this.jar(url.host);
-    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
-    const form = body !== undefined && { 'content-type': 'application/x-www-form-urlencoded', 'content-length': body.length, 'sec-fetch-site': 'same-origin' };
-    const reply = await call(url, { method, headers: { ...fields, ...(cookie && { cookie }), ...form }, body, ca: this.ca });
-    for (const line of reply.headers['set-cookie'] ?? []) {
-      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-      if (value && !/max-age=0/i.test(line)) jar.set(name, value);
-      else jar.delete(name);
-    }
-    return reply;
-  }
-
-  jar(host) {
-    return this.#jar.get(host) ?? this.#jar.set(host, new Map()).get(host);
-  }
-}
 
 for (const [name, proxy] of Object.entries(PROXIES).filter(([each]) => !only || only.includes(each))) {
   describe(`${name}, people`, () => {
@@ -111,7 +61,7 @@ for (const [name, proxy] of Object.entries(PROXIES).filter(([each]) => !only || 
     };
 
     test('RP-1, AS-9: a page leads to the SSO and back, and more is asked for only where more is needed', async () => {
-      const citizen = new Citizen(ca, 'code');
+      const citizen = new Citizen({ ca, proof: 'code' });
       citizen.jar(`${HOST}:${running.port}`).set('theme', 'dark');
       const first = await citizen.go(at('/s2/history?year=1404&x=a%20b'));
       assert.equal(first.status, 200, `${first.url} ${first.body}\n${context()}`);
@@ -128,17 +78,17 @@ for (const [name, proxy] of Object.entries(PROXIES).filter(([each]) => !only || 
       assert.equal(citizen.logins, 2, 'the SSO asked for more');
       assert.equal((await citizen.go(at('/s2/again'))).status, 200);
       assert.equal(citizen.logins, 2);
-      const posted = await citizen.request('POST', new URL(at('/s2/form')), NAVIGATION, 'a=1');
+      const posted = await citizen.request('POST', new URL(at('/s2/form')), 'a=1');
       assert.deepEqual([posted.status, last().body], [200, 'a=1'], context());
       const before = agency.seen.length;
-      const foreign = await citizen.request('POST', new URL(at('/s2/form')), { ...SCRIPT, 'sec-fetch-site': 'cross-site' });
+      const foreign = await citizen.request('POST', new URL(at('/s2/form')), '', { ...SCRIPT, 'sec-fetch-site': 'cross-site' });
       assert.deepEqual([foreign.status, agency.seen.length], [403, before], 'BF-3');
     });
 
     test('SU-6: a script is told where to log in, and never sent there', async () => {
-      const citizen = new Citizen(ca, 'password');
+      const citizen = new Citizen({ ca, proof: 'password' });
       const before = agency.seen.length;
-      const reply = await citizen.request('GET', new URL(at('/s1/data')), SCRIPT);
+      const reply = await citizen.fetch(at('/s1/data'));
       assert.deepEqual([reply.status, reply.headers.location], [401, undefined], context());
       assert.match(reply.headers['www-authenticate'], /^Bearer realm="verdicts"$/);
       assert.equal(reply.headers['x-gateway-login'], '/.gateway/login?level=1');
@@ -149,26 +99,26 @@ for (const [name, proxy] of Object.entries(PROXIES).filter(([each]) => !only || 
       }
       assert.equal(agency.seen.length, before);
       assert.equal((await citizen.go(at(`${reply.headers['x-gateway-login']}&to=/s1/data`))).status, 200, context());
-      assert.equal((await citizen.request('GET', new URL(at('/s1/data')), SCRIPT)).status, 200);
-      const weak = await citizen.request('GET', new URL(at('/s3/data')), SCRIPT);
+      assert.equal((await citizen.fetch(at('/s1/data'))).status, 200);
+      const weak = await citizen.fetch(at('/s3/data'));
       assert.equal(weak.headers['x-gateway-login'], '/.gateway/login?level=3');
       assert.match(weak.headers['www-authenticate'], /insufficient_user_authentication/);
     });
 
     test('RP-9: the portal signs out through its own proxy', async () => {
-      const citizen = new Citizen(ca, 'code');
+      const citizen = new Citizen({ ca, proof: 'code' });
       await citizen.go(at('/s1/'));
-      const { csrf, level } = JSON.parse((await citizen.request('GET', new URL(at('/.gateway/session')), SCRIPT)).body);
+      const { csrf, level } = JSON.parse((await citizen.fetch(at('/.gateway/session'))).body);
       assert.equal(level, 2);
-      const reply = await citizen.request('POST', new URL(at('/.gateway/logout')), NAVIGATION, `csrf=${csrf}`);
+      const reply = await citizen.request('POST', new URL(at('/.gateway/logout')), `csrf=${csrf}`);
       assert.equal(reply.status, 303, `${reply.body}\n${context()}`);
       const left = await citizen.go(new URL(reply.headers.location, at('/')));
       assert.equal(left.url, at('/.gateway/signed-out'));
-      assert.equal((await citizen.request('GET', new URL(at('/s1/')), SCRIPT)).status, 401);
+      assert.equal((await citizen.fetch(at('/s1/'))).status, 401);
     });
 
     test('nobody reaches the verdicts through the proxy', async () => {
-      const citizen = new Citizen(ca, 'card');
+      const citizen = new Citizen({ ca, proof: 'card' });
       await citizen.go(at('/s3/'));
       const before = agency.seen.length;
       const told = { 'x-original-method': 'GET', 'x-original-host': HOST, 'x-original-uri': '/s3/x' };
@@ -176,7 +126,7 @@ for (const [name, proxy] of Object.entries(PROXIES).filter(([each]) => !only || 
         '/.gateway/verify', '/.gateway/verify/s3/x', '/.gateway/%76erify', '/.gateway/login/../verify', '/.gateway/Verify', '/.gateway',
         '/.gateway//verify', '//.gateway/verify', '/.gateway/login%2f..%2fverify', '/.gateway/session/', '/.%67ateway/verify',
       ]) {
-        const cookie = [...citizen.jar(`${HOST}:${running.port}`)].map(([key, value]) => `${key}=${value}`).join('; ');
+        const cookie = citizen.cookie(`${HOST}:${running.port}`);
         const reply = await call(at('/'), { path, headers: { ...SCRIPT, ...told, cookie }, ca });
         assert.ok(reply.status >= 400, `${path}: ${reply.status}`);
         assert.ok(!('x-gateway-assertion' in reply.headers), path);
