@@ -1,24 +1,30 @@
-//! The two ends of `tests/soak/overload`: an agency that answers at once, and callers who come at a rate of their own, whether
-//! they are answered or not (an open loop: latency counts from when a request was due, not from when it could be sent).
+//! The two ends of `tests/soak/overload`: an agency that answers at once, and a crowd that comes at a rate of its own, whether it
+//! is served or not (an open loop: latency counts from when a caller was due, not from when it could connect).
 //!
-//! `overload agency` prints its address and serves until it is ended. `overload load ADDRESS PATH RATE SECONDS` prints one line
-//! of JSON. HTTP/1.1 in the clear, keep-alive.
+//! `overload agency` prints its address and serves until it is ended. `overload crowd ADDRESS RATE SECONDS` prints one line of
+//! JSON. Every caller is a new one: TCP, a full TLS handshake, one GET, and gone. They come from a thousand addresses of the
+//! loopback network, or ports would run out.
 #![allow(clippy::unwrap_used, reason = "a measuring program ends at the first surprise")]
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
 
-/// At most so many connections; who finds none free waits for one.
-const CONNECTIONS: usize = 1000;
 /// Who is not answered within this has left.
 const PATIENCE: Duration = Duration::from_secs(1);
+const REQUEST: &[u8] = b"GET /x HTTP/1.1\r\nHost: api.example.ir\r\nConnection: close\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 128\r\n\r\n\
     ................................................................\
     ................................................................";
@@ -29,11 +35,11 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match arguments[..] {
         ["agency"] => LocalSet::new().block_on(&runtime, agency()),
-        ["load", address, path, rate, seconds] => {
-            let load = load(address.parse().unwrap(), path, rate.parse().unwrap(), seconds.parse().unwrap());
-            LocalSet::new().block_on(&runtime, load);
+        ["crowd", address, rate, seconds] => {
+            let crowd = crowd(address.parse().unwrap(), rate.parse().unwrap(), seconds.parse().unwrap());
+            LocalSet::new().block_on(&runtime, crowd);
         }
-        _ => eprintln!("usage: overload agency | overload load ADDRESS PATH RATE SECONDS"),
+        _ => eprintln!("usage: overload agency | overload crowd ADDRESS RATE SECONDS"),
     }
 }
 
@@ -63,102 +69,120 @@ async fn agency() {
 #[derive(Default)]
 struct Seen {
     passed: Vec<Duration>,
+    /// Answered 503.
     shed: u64,
-    failed: u64,
-    idle: Vec<TcpStream>,
-    open: usize,
+    /// Closed before the handshake.
+    closed: u64,
+    /// No answer in time.
+    late: u64,
 }
 
-async fn load(address: SocketAddr, path: &str, rate: u64, seconds: u64) {
-    let request: Rc<[u8]> = format!("GET {path} HTTP/1.1\r\nHost: api.example.ir\r\n\r\n").into_bytes().into();
+async fn crowd(address: SocketAddr, rate: u64, seconds: u64) {
+    let connector = TlsConnector::from(Arc::new(tls()));
     let seen = Rc::new(RefCell::new(Seen::default()));
     let begun = Instant::now();
-    let all = rate * seconds;
-    for n in 0..all {
+    for n in 0..rate * seconds {
         let due = begun + Duration::from_nanos(n * 1_000_000_000 / rate);
         if due > Instant::now() {
             sleep_until(due).await;
-        } else if n % 64 == 0 {
+        } else if n % 16 == 0 {
             tokio::task::yield_now().await;
         }
-        let (seen, request) = (seen.clone(), request.clone());
+        let (seen, connector) = (seen.clone(), connector.clone());
+        let from = Ipv4Addr::new(127, 1, (n % 4) as u8, (n / 4 % 250 + 1) as u8);
         tokio::task::spawn_local(async move {
-            let outcome = timeout(PATIENCE.saturating_sub(due.elapsed()), ask(address, &request, &seen)).await;
+            let outcome = timeout(PATIENCE.saturating_sub(due.elapsed()), come(from, address, &connector)).await;
             let mut seen = seen.borrow_mut();
             match outcome {
                 Ok(Some(200)) => seen.passed.push(due.elapsed()),
-                Ok(Some(503)) => seen.shed += 1,
-                _ => seen.failed += 1,
+                Ok(Some(_)) => seen.shed += 1,
+                Ok(None) => seen.closed += 1,
+                Err(_) => seen.late += 1,
             }
         });
     }
     tokio::time::sleep(PATIENCE).await;
-    let mut seen = seen.borrow_mut();
+    report(&mut seen.borrow_mut(), rate, seconds);
+}
+
+/// The status of the answer; `None` when the connection was closed before there was one.
+async fn come(from: Ipv4Addr, address: SocketAddr, connector: &TlsConnector) -> Option<u16> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind((from, 0).into()).ok()?;
+    let stream = socket.connect(address).await.ok()?;
+    stream.set_nodelay(true).ok()?;
+    let mut stream = connector.connect(ServerName::try_from("api.example.ir").unwrap(), stream).await.ok()?;
+    stream.write_all(REQUEST).await.ok()?;
+    let mut answer = Vec::with_capacity(2048);
+    while stream.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
+    std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+}
+
+fn report(seen: &mut Seen, rate: u64, seconds: u64) {
     seen.passed.sort_unstable();
     let at = |share: f64| {
         let index = (seen.passed.len() as f64 * share) as usize;
         seen.passed.get(index).map_or(0.0, |took| took.as_secs_f64() * 1e3)
     };
     println!(
-        "{{\"offered\":{rate},\"goodput\":{},\"shed\":{},\"failed\":{},\"p50_ms\":{:.2},\"p99_ms\":{:.2}}}",
+        "{{\"offered\":{rate},\"goodput\":{},\"shed\":{},\"closed\":{},\"late\":{},\"p50_ms\":{:.2},\"p99_ms\":{:.2}}}",
         seen.passed.len() as u64 / seconds,
         seen.shed / seconds,
-        seen.failed / seconds,
+        seen.closed / seconds,
+        seen.late / seconds,
         at(0.5),
         at(0.99)
     );
 }
 
-/// The status of the answer; `None` when there was none.
-async fn ask(address: SocketAddr, request: &[u8], seen: &Rc<RefCell<Seen>>) -> Option<u16> {
-    let mut place = Place { seen: seen.clone(), stream: None };
-    let mut stream = loop {
-        let idle = seen.borrow_mut().idle.pop();
-        if let Some(stream) = idle {
-            break stream;
-        }
-        if seen.borrow().open < CONNECTIONS {
-            seen.borrow_mut().open += 1;
-            place.stream = Some(());
-            let stream = TcpStream::connect(address).await.ok()?;
-            stream.set_nodelay(true).ok()?;
-            break stream;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    };
-    place.stream = Some(());
-    stream.write_all(request).await.ok()?;
-    let mut answer = Vec::with_capacity(2048);
-    loop {
-        if stream.read_buf(&mut answer).await.ok()? == 0 {
-            return None;
-        }
-        if let Some(status) = whole(&answer) {
-            place.stream = None;
-            seen.borrow_mut().idle.push(stream);
-            return Some(status);
-        }
+/// As cheap as a client can be, so that the gateway is what gives way: no resumption, and nothing is verified.
+fn tls() -> ClientConfig {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    config
+}
+
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
     }
-}
 
-/// Counts a connection as closed unless it went back to the others.
-struct Place {
-    seen: Rc<RefCell<Seen>>,
-    stream: Option<()>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.stream.is_some() {
-            self.seen.borrow_mut().open -= 1;
-        }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
     }
-}
 
-/// The status, once head and body are there.
-fn whole(answer: &[u8]) -> Option<u16> {
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&answer[..end]).ok()?.to_ascii_lowercase();
-    let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
-    (answer.len() >= end + length.unwrap_or(0)).then(|| head.get(9..12)?.parse().ok())?
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
 }

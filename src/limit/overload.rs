@@ -13,19 +13,34 @@ use crate::config::model::{Overload as Limits, Priority};
 /// How often the delay is measured, and how often the share is set anew: some ten measurements.
 pub const SAMPLE: Duration = Duration::from_millis(10);
 pub const INTERVAL: Duration = Duration::from_millis(100);
-/// Intervals that a queue stays before anything is turned away: a burst that takes one or two to be served is no overload.
-const LASTING: u32 = 3;
+/// How long a queue stays, over how many intervals at least (a worker that is behind makes them long), before anything is turned
+/// away: a burst that is served within it is no overload, nor is a machine that stood still for a moment.
+const LASTING: Duration = Duration::from_millis(300);
+const LASTING_INTERVALS: u32 = 2;
 /// Fewer arrivals in an interval are no overload: what delays them is the machine, and turning them away would not help.
 const FEW: u32 = 32;
 /// Of all arrivals; the rest shows whether it is over, and keeps every caller's retries from being in vain.
 const MOST: f64 = 0.95;
-/// Change of the share in one interval: up quickly, as queues grow at once; down slowly, or it would swing.
-const UP: f64 = 0.1;
-const DOWN: f64 = 0.02;
+/// Change of the share in one interval, up as many times as the queue is longer than its target: quickly when a crowd comes,
+/// and in small steps where it is about right, or it would swing.
+const UP: f64 = 0.015;
+const UP_TIMES: f64 = 8.0;
+const DOWN: f64 = 0.01;
 /// From this share on, connections are turned away too: then handshakes are what is too much.
-const CONNECTIONS: f64 = 0.5;
+const CONNECTIONS: f64 = 0.25;
 
 const CLASSES: usize = 3;
+
+/// What becomes of a connection that is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// No connection is turned away now.
+    None,
+    /// To be closed before its handshake.
+    Lost,
+    /// Served, and its first request with it: to turn that away would waste the handshake, the dearest part of it.
+    Won,
+}
 
 #[derive(Debug)]
 pub struct Overload {
@@ -35,32 +50,51 @@ pub struct Overload {
     arrived: Cell<[u32; CLASSES]>,
     connections: Cell<u32>,
     least: Cell<Duration>,
-    /// Intervals in a row in which the queue stayed.
-    late: Cell<u32>,
+    /// Intervals in a row in which the queue stayed, and how long they were.
+    late: Cell<(u32, Duration)>,
+    /// How long a connection may have waited for its turn.
+    patience: Cell<Option<Duration>>,
+    /// Whether one has waited longer in this interval.
+    too_late: Cell<bool>,
     random: Cell<u64>,
 }
 
 impl Default for Overload {
     fn default() -> Overload {
-        let (share, shares, arrived, connections, late) = Default::default();
-        Overload { share, shares, arrived, connections, late, least: Cell::new(Duration::MAX), random: Cell::new(1) }
+        let (share, shares, arrived, connections, late, patience, too_late) = Default::default();
+        Overload {
+            share,
+            shares,
+            arrived,
+            connections,
+            late,
+            patience,
+            too_late,
+            least: Cell::new(Duration::MAX),
+            random: Cell::new(1),
+        }
     }
 }
 
 impl Overload {
-    /// A request has arrived: true when it is to be turned away.
-    pub fn refuses(&self, priority: Priority) -> bool {
+    /// A request has arrived: true when it is to be turned away. `won`: its connection won the draw for it.
+    pub fn refuses(&self, priority: Priority, won: bool) -> bool {
         let class = priority as usize;
         let mut arrived = self.arrived.get();
         arrived[class] = arrived[class].saturating_add(1);
         self.arrived.set(arrived);
-        self.chance(self.shares.get()[class])
+        !won && self.chance(self.shares.get()[class])
     }
 
-    /// A connection was accepted: true when it is to be closed before its handshake.
-    pub fn refuses_connection(&self) -> bool {
+    /// A connection was accepted.
+    pub fn draw(&self) -> Draw {
         self.connections.set(self.connections.get().saturating_add(1));
-        self.chance((self.share.get() - CONNECTIONS) / (MOST - CONNECTIONS))
+        let probability = (self.share.get() - CONNECTIONS) / (MOST - CONNECTIONS);
+        match probability > 0.0 {
+            false => Draw::None,
+            true if self.chance(probability) => Draw::Lost,
+            true => Draw::Won,
+        }
     }
 
     /// One measurement: how late a timer was.
@@ -68,20 +102,50 @@ impl Overload {
         self.least.set(self.least.get().min(delay));
     }
 
-    /// The end of an interval. `resident`: bytes of the process's memory, where there is a ceiling. Gives the share that is
-    /// turned away, and the delay it follows.
-    pub fn adjust(&self, limits: &Limits, resident: Option<u64>) -> (f64, Duration) {
+    /// Whether anybody is turned away now.
+    pub fn is_on(&self) -> bool {
+        self.share.get() > 0.0
+    }
+
+    /// Whether a connection that waited so long for its turn is to be turned away. In overload, serving who waited longest
+    /// would have all served too late.
+    pub fn is_too_late_for(&self, waited: Duration) -> bool {
+        let too_late = self.patience.get().is_some_and(|patience| waited > patience);
+        if too_late {
+            self.too_late.set(true);
+        }
+        too_late
+    }
+
+    /// The end of an interval that took `passed`. `resident`: bytes of the process's memory, where there is a ceiling. Gives
+    /// the share that is turned away, and the delay it follows.
+    pub fn adjust(&self, limits: &Limits, passed: Duration, resident: Option<u64>) -> (f64, Duration) {
         let least = Some(self.least.replace(Duration::MAX)).filter(|least| *least != Duration::MAX).unwrap_or_default();
         let arrived = self.arrived.take();
         let all: u32 = arrived.iter().fold(0, |sum, n| sum.saturating_add(*n));
         let busy = all.saturating_add(self.connections.take()) >= FEW;
-        let late = limits.queue_delay.is_some_and(|target| least > target) && busy;
-        self.late.set(if late { self.late.get().saturating_add(1) } else { 0 });
-        let late = self.late.get() >= LASTING;
+        let times = limits.queue_delay.map_or(0.0, |target| least.as_secs_f64() / target.as_secs_f64());
+        let late = times > 1.0 && busy;
+        let (intervals, lasted) = self.late.get();
+        self.late.set(if late {
+            (intervals.saturating_add(1), lasted.saturating_add(passed))
+        } else {
+            Default::default()
+        });
+        let (intervals, lasted) = self.late.get();
+        let late = late && (self.is_on() || intervals >= LASTING_INTERVALS && lasted >= LASTING);
         let full = limits.memory.zip(resident).is_some_and(|(ceiling, resident)| resident > ceiling);
-        let step = if late || full { UP } else { -DOWN };
+        let step = match (late, full) {
+            (true, _) => UP * times.min(UP_TIMES),
+            (false, true) => UP * UP_TIMES,
+            // The queue is short because connections are turned away at its end, instead of before they join it.
+            (false, false) if self.too_late.get() => UP,
+            (false, false) => -DOWN,
+        };
         let share = (self.share.get() + step).clamp(0.0, MOST);
         self.share.set(share);
+        self.too_late.set(false);
+        self.patience.set(limits.queue_delay.filter(|_| share > 0.0));
         self.shares.set(spread(share, arrived));
         (share, least)
     }
@@ -122,10 +186,10 @@ mod tests {
     fn interval(overload: &Overload, arrivals: [u32; 3], delay: u64, resident: u64) -> [u32; 3] {
         let mut refused = [0; 3];
         for (class, priority) in [Priority::Low, Priority::Normal, Priority::High].into_iter().enumerate() {
-            refused[class] = (0..arrivals[class]).filter(|_| overload.refuses(priority)).count() as u32;
+            refused[class] = (0..arrivals[class]).filter(|_| overload.refuses(priority, false)).count() as u32;
         }
         overload.sample(Duration::from_millis(delay));
-        overload.adjust(&LIMITS, Some(resident));
+        overload.adjust(&LIMITS, INTERVAL, Some(resident));
         refused
     }
 
@@ -144,7 +208,7 @@ mod tests {
     fn a_burst_that_is_served_soon_is_no_overload() {
         let overload = Overload::default();
         for _ in 0..20 {
-            for _ in 1..LASTING {
+            for _ in 0..2 {
                 assert_eq!(interval(&overload, [1000, 1000, 1000], 200, 0), [0; 3]);
             }
             assert_eq!(interval(&overload, [1000, 1000, 1000], 1, 0), [0; 3]);
@@ -162,7 +226,7 @@ mod tests {
     #[test]
     fn the_lowest_priority_bears_it_first_and_all_of_it_while_that_is_enough() {
         let overload = Overload::default();
-        for _ in 0..LASTING + 2 {
+        for _ in 0..6 {
             interval(&overload, [1000, 1000, 1000], 50, 0);
         }
         // 0.3 of all is 0.9 of the lowest third.
@@ -173,12 +237,21 @@ mod tests {
         }
         let [low, normal, high] = interval(&overload, [1000, 1000, 1000], 50, 0);
         assert!(low == 1000 && normal == 1000 && (800..900).contains(&high), "{low} {normal} {high}");
-        assert!(overload.refuses_connection(), "handshakes are spared as well");
-        for _ in 0..60 {
+        let draws: Vec<Draw> = (0..100).map(|_| overload.draw()).collect();
+        assert!(
+            draws.contains(&Draw::Lost) && !draws.contains(&Draw::None),
+            "handshakes are spared as well: {draws:?}"
+        );
+        assert!((0..100).all(|_| !overload.refuses(Priority::Low, true)), "and not wasted");
+        assert!(
+            overload.is_too_late_for(Duration::from_millis(11)) && !overload.is_too_late_for(Duration::from_millis(9))
+        );
+        for _ in 0..100 {
             interval(&overload, [1000, 1000, 1000], 1, 0);
         }
         assert_eq!(interval(&overload, [1000, 1000, 1000], 1, 0), [0; 3], "and it is over");
-        assert!(!overload.refuses_connection());
+        assert_eq!(overload.draw(), Draw::None);
+        assert!(!overload.is_too_late_for(Duration::from_secs(1)));
     }
 
     #[test]

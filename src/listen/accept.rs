@@ -1,12 +1,13 @@
 //! From a socket to a connection that is served: per-address cap, handshake, and which HTTP is spoken.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +18,7 @@ use crate::closing::{Closing, Ear, Word};
 use crate::http1::transport::{Prefixed, Transport, Wire};
 use crate::http1::watchdog::Watchdog;
 use crate::limit::addresses::{Full, Place};
+use crate::limit::overload::Draw;
 use crate::observe::tally::count;
 use crate::pipeline::gate::Shared;
 use crate::pipeline::{Gate, Worker};
@@ -25,13 +27,28 @@ use crate::{http1, http2};
 
 /// RFC 9113 §3.4: what an HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Connections taken before what came with the last ones is looked at: some 50 ms of handshakes.
+const AT_ONCE: i32 = 128;
 /// After an error of `accept` itself (no descriptors left, usually): time for some to come back.
 const BREATH: Duration = Duration::from_millis(50);
 
 /// Accepts until closing is said. Connections that wait in the backlog then are still taken: they were let in.
+///
+/// In overload all that wait are taken in one go, without regard to the runtime's budget of a turn: those that stay in the
+/// backlog make no queue that `limit::overload` can see. Before, [`AT_ONCE`], so that turns stay short enough to notice it.
 pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc<Worker>, closing: Closing) {
+    tokio::task::unconstrained(accept_all(socket, listener, worker, closing)).await;
+}
+
+async fn accept_all(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc<Worker>, closing: Closing) {
     let ear = closing.listen();
+    let mut in_one_go = 0;
     loop {
+        in_one_go += 1;
+        if in_one_go >= if worker.overload.is_on() { BACKLOG } else { AT_ONCE } {
+            in_one_go = 0;
+            tokio::task::yield_now().await;
+        }
         let accepted = poll_fn(|cx| {
             if ear.poll(cx) >= Word::Last {
                 return Poll::Ready(None);
@@ -61,7 +78,8 @@ pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc
 fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, worker: &Rc<Worker>, closing: &Closing) {
     let settings = listener.settings.load_full();
     let refused = &worker.books.tally.refused;
-    if worker.overload.refuses_connection() {
+    let draw = worker.overload.draw();
+    if draw == Draw::Lost {
         return count(&refused.overload);
     }
     let place = match listener.addresses.enter(peer.ip(), settings.connections_per_address, settings.connections) {
@@ -72,7 +90,16 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, work
     // An answer must not wait for the acknowledgement of the one before (Nagle).
     let _ = stream.set_nodelay(true);
     let (id, name) = (listener.id, listener.name());
-    let connection = Connection { peer, id, listener: name, settings, worker: worker.clone(), ear: closing.listen() };
+    let connection = Connection {
+        peer,
+        id,
+        listener: name,
+        settings,
+        worker: worker.clone(),
+        ear: closing.listen(),
+        draw,
+        accepted: Instant::now(),
+    };
     let closing = closing.clone();
     tokio::task::spawn_local(async move {
         let mut serving = pin!(connection.serve(stream, place));
@@ -89,12 +116,17 @@ struct Connection {
     settings: Arc<Settings>,
     worker: Rc<Worker>,
     ear: Ear,
+    draw: Draw,
+    accepted: Instant,
 }
 
 impl Connection {
     async fn serve(self, stream: TcpStream, _place: Place) {
         // From the start: a connection whose first request is there at once would not listen before its second.
         poll_fn(|cx| Poll::Ready(self.ear.poll(cx))).await;
+        if self.worker.overload.is_too_late_for(self.accepted.elapsed()) {
+            return count(&self.worker.books.tally.refused.overload);
+        }
         let Ok(local) = stream.local_addr() else { return };
         match &self.settings.tls {
             None => self.serve_plain(stream, local).await,
@@ -173,6 +205,7 @@ impl Connection {
             trusted_proxies: self.settings.trusted_proxies.clone(),
             uri_limit: self.settings.uri_limit,
             body_limit: self.settings.body_limit,
+            won: Cell::new(self.draw == Draw::Won),
         }
     }
 }

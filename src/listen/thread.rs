@@ -155,21 +155,22 @@ async fn work(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) -> 
 async fn watch(worker: Rc<Worker>) {
     const GRAIN: Duration = Duration::from_millis(1);
     let allowed = memory::allowed();
-    let mut next = Instant::now() + INTERVAL;
+    let mut last = Instant::now();
     loop {
         let due = Instant::now() + SAMPLE;
         sleep_until(due).await;
         let now = Instant::now();
         worker.overload.sample((now - due).saturating_sub(GRAIN));
-        if now < next {
+        let passed = now - last;
+        if passed < INTERVAL {
             continue;
         }
-        next = now + INTERVAL;
+        last = now;
         let mut limits = worker.view().snapshot.config.overload;
         // Nine tenths: beyond its group's limit the process would be killed.
         limits.memory = limits.memory.or(allowed.map(|bytes| bytes / 10 * 9));
         let resident = limits.memory.and_then(|_| memory::resident());
-        let (share, delay) = worker.overload.adjust(&limits, resident);
+        let (share, delay) = worker.overload.adjust(&limits, passed, resident);
         worker.books.tally.shed_share.set(share);
         worker.books.tally.queue_delay.set(delay);
     }

@@ -1,5 +1,6 @@
 //! Where a connection meets the pipeline: what its requests have in common, and the net under a panic.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -28,6 +29,8 @@ pub struct Gate {
     /// Bytes of a request target, and of a body where the route says nothing.
     pub uri_limit: usize,
     pub body_limit: u64,
+    /// In overload, a connection that was let in has its first request let in with it.
+    pub won: Cell<bool>,
 }
 
 impl Gate {

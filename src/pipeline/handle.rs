@@ -82,7 +82,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
     };
     let mut record = begin(route.stat);
     // 503, before anything that costs: more than this worker can bear.
-    if gate.worker.overload.refuses(route.priority) {
+    if gate.worker.overload.refuses(route.priority, gate.won.take()) {
         let asked = asked(&gate, &view, Some(route), &arrived.method, &arrived.headers);
         return respond::refuse(&Refusal::Overloaded, &asked, record);
     }

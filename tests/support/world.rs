@@ -101,7 +101,9 @@ impl Config {
     }
 
     pub fn yaml(&self) -> String {
-        let mut yaml = format!("version: 1\n{}listeners:\n", self.top);
+        // A debug build on a busy machine is always behind: only tests of that look at it.
+        let overload = if self.top.contains("overload:") { "" } else { "overload: { queue_delay: off }\n" };
+        let mut yaml = format!("version: 1\n{overload}{}listeners:\n", self.top);
         for listener in &self.listeners {
             let _ = writeln!(yaml, "  - {listener}");
         }
