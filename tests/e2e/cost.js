@@ -18,7 +18,7 @@ writeFileSync(wrapper, `#!/bin/sh
 exec valgrind --tool=callgrind --callgrind-out-file=${folder}/counts.%p "${program}" "$@"
 `);
 chmodSync(wrapper, 0o700);
-process.env.DARVAZEH_BIN = wrapper;
+Object.assign(process.env, { DARVAZEH_BIN: wrapper, START_LIMIT: 120_000 });
 const { Gateway, certificates, startAgency } = await import('./gateway.js');
 const { AUDIENCE, LEVELS, signingKey, startSso } = await import('./sso.js');
 const { Citizen } = await import('./citizen.js');

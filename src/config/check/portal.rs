@@ -23,6 +23,35 @@ pub fn check(routes: &[ReadRoute], sections: &Sections, cx: &mut Context<'_>) {
             cx.faults.add(codes::SESSION_IN_THE_CLEAR, read.match_place, path, message, remedy.to_owned());
         }
     }
+    proxies_without_trust(routes, sections, cx);
+}
+
+/// Behind a proxy that is not trusted about addresses, all who log in are one address. Told once an agency.
+fn proxies_without_trust(routes: &[ReadRoute], sections: &Sections, cx: &mut Context<'_>) {
+    let mut told: Vec<&str> = Vec::new();
+    for read in routes.iter().filter(|read| read.route.require.via.takes_sessions()) {
+        let agency = sections.agencies.list.get(read.route.agency.0 as usize).and_then(Option::as_ref);
+        let Some((agency, verify)) = agency.and_then(|agency| Some((agency, agency.verify.as_ref()?))) else {
+            continue;
+        };
+        let listens =
+            |listener: &&Listener| read.route.listeners.as_ref().is_none_or(|names| names.contains(&listener.name));
+        let trusts = |listener: &Listener| {
+            verify.from.iter().any(|from| listener.trusted_proxies.iter().any(|net| net.contains(from)))
+        };
+        let mut listeners = sections.listeners.list.iter().flatten().filter(listens);
+        if listeners.any(trusts) || told.contains(&&*agency.name) {
+            continue;
+        }
+        told.push(&agency.name);
+        let (name, path) = (&agency.name, format!("routes[{}]", read.index));
+        let message =
+            format!("people log in behind the proxies of `{name}`, and no listener trusts these about addresses");
+        let remedy = format!(
+            "add `agencies.{name}.verify.from` to the listener's `trusted_proxies`: all who log in count as one address"
+        );
+        cx.faults.add(codes::PROXY_WITHOUT_TRUST, read.match_place, path, message, remedy);
+    }
 }
 
 /// Browsers keep `Secure` cookies for TLS and for loopback; before a proxy of ours, TLS is its business.
