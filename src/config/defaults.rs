@@ -106,7 +106,7 @@ pub const SESSION_LEVELS: [SessionLimit; 3] = [
 ];
 /// A citizen has a few devices with a browser or two on each.
 pub const SESSIONS_PER_SUBJECT: u32 = 10;
-/// Under 600 bytes each: about 600 MB when full.
+/// 500 bytes each with an ID token, 700 where that has an RSA signature: 700 MB at most when full.
 pub const SESSIONS_MAX: u32 = 1_000_000;
 /// Each may make the gateway sign a request and push it to the SSO. Behind one address of a carrier there are hundreds of
 /// citizens, who sign in a few times a day; five a second are many of them, and little to an SSO.
