@@ -24,6 +24,8 @@ use http::{HeaderMap, HeaderValue};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Of the portal.
+const HOST: &[u8] = b"portal.tehran.example.ir";
 const NOW: i64 = 1_800_000_000;
 const COUNT: usize = 1_000_000;
 /// Of a worker.
@@ -49,6 +51,7 @@ fn memory() -> SessionStore {
 /// As a national SSO describes a citizen. The ID token is signed with ES256.
 fn session(n: usize, has_id_token: bool) -> Session {
     let mut session = Session::new(Arc::from("national-sso"), format!("{n:010}"), NOW);
+    session.host = String::from_utf8_lossy(HOST).into();
     let sid = format!("{:08x}-9a5e-4c0e-8a3f-{n:012x}", n.wrapping_mul(2_654_435_761) as u32);
     session.name = Some("زهرا محمدی".to_owned());
     let claims = serde_json::json!({"given_name": "زهرا", "family_name": "محمدی", "birthdate": "1370-01-01"});
@@ -106,7 +109,7 @@ fn sizes() {
         let known = Known::new(KNOWN);
         let meet = |n: usize| {
             let browser = login(&sessions, session(n, has_id_token));
-            now(sessions.load(&known, &browser, NOW)).expect("the store is here").expect("it stands");
+            now(sessions.load(&known, &browser, HOST, NOW)).expect("the store is here").expect("it stands");
         };
         // What a worker keeps decoded is there whatever their number.
         (COUNT..COUNT + 2 * KNOWN).for_each(meet);
@@ -128,14 +131,16 @@ fn load(c: &mut Criterion) {
         let known = Known::new(1024);
         group.bench_function(format!("{name}, known"), |b| {
             b.iter(|| {
-                let loaded = now(sessions.load(&known, black_box(&browser), NOW)).expect("the store is here");
+                let loaded = now(sessions.load(&known, black_box(&browser), HOST, NOW)).expect("the store is here");
                 let loaded = loaded.expect("it stands");
                 sessions.touch(&loaded, &browser, NOW);
                 loaded.level_at(NOW)
             });
         });
         group.bench_function(format!("{name}, first time"), |b| {
-            b.iter(|| now(sessions.load(&Known::new(16), black_box(&browser), NOW)).map(|loaded| loaded.is_some()));
+            b.iter(|| {
+                now(sessions.load(&Known::new(16), black_box(&browser), HOST, NOW)).map(|loaded| loaded.is_some())
+            });
         });
     }
     group.finish();

@@ -81,6 +81,8 @@ codes! {
     UnmetAuthenticationRequirements = "unmet_authentication_requirements", 403;
     /// No such login attempt in this browser: too old, used before, or somebody else's.
     LoginExpired = "login_expired", 400;
+    /// No such form waits for this browser: sent, too old, or somebody else's.
+    FormGone = "form_gone", 400;
     /// What the SSO answered does not hold.
     LoginInvalid = "login_invalid", 502;
     /// The SSO cannot be asked.

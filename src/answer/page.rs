@@ -44,7 +44,7 @@ pub(super) fn body(said: &Said<'_>) -> String {
         "style" => STYLE,
         "title" => said.texts.title,
         "happened" => said.texts.happened,
-        "remedy" => said.texts.remedy,
+        "remedy" => remedy(said),
         "reference" => said.id,
         "code" => said.code.as_str(),
         "status" => said.status.as_str(),
@@ -69,11 +69,24 @@ pub(super) fn body(said: &Said<'_>) -> String {
     page
 }
 
+/// Where the button for it stands below, nobody is sent back to another site for it.
+fn remedy(said: &Said<'_>) -> &'static str {
+    match (said.link, said.language) {
+        (Some(Link { kind: LinkKind::StepUp, .. }), Language::Fa) => {
+            "با دکمهٔ زیر دوباره وارد شوید؛ پس از آن به همین‌جا برمی‌گردید. فرمی که پر می‌کردید فرستاده نشده است."
+        }
+        (Some(Link { kind: LinkKind::StepUp, .. }), Language::En) => {
+            "Sign in again with the button below; it brings you back here. A form that you were filling in has not been sent."
+        }
+        _ => said.texts.remedy,
+    }
+}
+
 fn action(link: Link<'_>, language: Language) -> String {
     let label = match (link.kind, language) {
         (LinkKind::SignIn, Language::Fa) => "ورود",
         (LinkKind::SignIn, Language::En) => "Sign in",
-        (LinkKind::StepUp, Language::Fa) => "ورود با روش قوی‌تر",
+        (LinkKind::StepUp, Language::Fa) => "ورود مطمئن‌تر",
         (LinkKind::StepUp, Language::En) => "Sign in with a stronger method",
         (LinkKind::TryAgain, Language::Fa) => "تلاش دوباره",
         (LinkKind::TryAgain, Language::En) => "Try again",

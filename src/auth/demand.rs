@@ -41,9 +41,23 @@ pub(super) struct Demand {
     keys: ahash::RandomState,
 }
 
+/// What comes of asking.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fetch {
+    /// None is due.
+    None,
+    /// One begins now.
+    Begins,
+    /// One had begun already.
+    UnderWay,
+}
+
 #[derive(Default)]
 struct State {
+    /// A fetch is under way, or begins at once.
     running: bool,
+    /// It is under way.
+    begun: bool,
     /// When the last fetch began that somebody had asked for.
     asked: Option<Instant>,
     /// Somebody asked since the last fetch began, and none since has succeeded.
@@ -63,14 +77,17 @@ impl Demand {
     }
 
     /// Asks for a refresh because `kid` is unknown, or joins the one in flight, and waits for its end. False at once when
-    /// none is due. Cancel safe: the refresh goes on without the caller.
+    /// none is due; false too after one that had begun before, which says nothing of what was published since. Cancel safe:
+    /// the refresh goes on without the caller.
     pub(super) async fn refresh_for(&self, kid: &str) -> bool {
         // Subscribed before asking: a refresh that ends in between is not missed.
         let mut finished = self.finished.subscribe();
-        if !self.ask(self.keys.hash_one(kid)) {
+        let fetch = self.ask_for(Some(self.keys.hash_one(kid)));
+        if fetch == Fetch::None {
             return false;
         }
-        tokio::time::timeout(self.allowance.wait, finished.changed()).await.is_ok_and(|ended| ended.is_ok())
+        let ended = tokio::time::timeout(self.allowance.wait, finished.changed()).await;
+        ended.is_ok_and(|ended| ended.is_ok()) && fetch == Fetch::Begins
     }
 
     /// Notes that a refresh did not bring `kid`.
@@ -92,6 +109,7 @@ impl Demand {
     pub(super) fn begin(&self) {
         let mut state = self.lock();
         state.running = true;
+        state.begun = true;
         if std::mem::take(&mut state.wanted) {
             state.asked = Some(Instant::now());
         }
@@ -102,6 +120,7 @@ impl Demand {
     pub(super) fn finish(&self, succeeded: bool) {
         let mut state = self.lock();
         state.running = false;
+        state.begun = false;
         state.wanted &= !succeeded;
         drop(state);
         self.finished.send_modify(|n| *n = n.wrapping_add(1));
@@ -117,12 +136,7 @@ impl Demand {
         state.asked.map_or(Duration::ZERO, |at| self.allowance.every.saturating_sub(now.duration_since(at)))
     }
 
-    fn ask(&self, kid: u64) -> bool {
-        self.ask_for(Some(kid))
-    }
-
-    /// True when a fetch is under way or begins now.
-    fn ask_for(&self, kid: Option<u64>) -> bool {
+    fn ask_for(&self, kid: Option<u64>) -> Fetch {
         let mut state = self.lock();
         let now = Instant::now();
         let remember = self.allowance.remember;
@@ -130,18 +144,18 @@ impl Demand {
             state.unknown.pop_front();
         }
         if state.unknown.iter().any(|(known, _)| Some(*known) == kid) {
-            return false;
+            return Fetch::None;
         }
         let first = !std::mem::replace(&mut state.wanted, true);
         if state.running {
-            return true;
+            return if state.begun { Fetch::UnderWay } else { Fetch::Begins };
         }
         let due = self.left(&state, now).is_zero();
         state.running = due;
         if first {
             self.wake.notify_one();
         }
-        due
+        if due { Fetch::Begins } else { Fetch::None }
     }
 
     /// The state is whole after every statement, so a panic elsewhere does not spoil it.
@@ -155,6 +169,28 @@ mod tests {
     use super::*;
 
     const NEVER: Duration = Duration::from_secs(3600);
+
+    impl Demand {
+        fn ask(&self, kid: u64) -> bool {
+            self.ask_for(Some(kid)) != Fetch::None
+        }
+    }
+
+    /// JB-10: what an SSO publishes while its old keys are on their way here is not unknown for that.
+    #[tokio::test]
+    async fn a_fetch_that_had_begun_says_nothing_of_a_new_kid() {
+        let allowance = Allowance { every: Duration::ZERO, wait: NEVER, remember: NEVER };
+        let demand = Demand::new(allowance);
+        demand.begin();
+        let (says, ()) = tokio::join!(demand.refresh_for("a"), async { demand.finish(true) });
+        assert!(!says);
+        let refresh = async {
+            demand.begin();
+            demand.finish(true);
+        };
+        let (says, ()) = tokio::join!(demand.refresh_for("a"), refresh);
+        assert!(says);
+    }
 
     fn demand(every: Duration) -> Demand {
         Demand::new(Allowance { every, wait: Duration::ZERO, remember: NEVER })

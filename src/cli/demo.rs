@@ -1,13 +1,15 @@
 //! `darvazeh demo`: a whole small country on loopback, with nothing to prepare. Development certificates, an SSO that really
 //! signs, agencies that echo what reached them, and the gateway in front, running the very `routes.yaml` of this repository.
 //!
-//! Prints curl commands to paste; with `--check` it sends the same requests itself and says whether each was answered as
+//! Prints a page to open in a browser and curl commands to paste; with `--check` it sends the same requests itself and says whether each was answered as
 //! promised. Only loopback is bound. The gateway is started by `app` as `darvazeh run` would: nothing of it is special here.
 
 mod agency;
 mod check;
 mod config;
+mod portal;
 mod serve;
+mod sign_in;
 mod sso;
 mod tries;
 mod websocket;
@@ -46,6 +48,9 @@ pub struct Options {
     /// Port of the demo SSO; 0 takes a free one
     #[arg(long, default_value_t = 0)]
     pub sso_port: u16,
+    /// Port of the portals for a browser; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub portal_port: u16,
     /// Send the printed requests, compare the answers with what is promised, and exit with 0 or 1
     #[arg(long)]
     pub check: bool,
@@ -75,7 +80,8 @@ fn play(options: &Options) -> Result<bool, String> {
     fs::write(&file, config::text(&ports)).map_err(|e| format!("{}: {e}", file.display()))?;
     let gateway = start_gateway(&file)?;
 
-    let ground = Ground { public: gateway.public, admin: gateway.admin, sso: ports.sso, ca: certs.ca };
+    let (public, portals, admin) = (gateway.public, gateway.portals, gateway.admin);
+    let ground = Ground { public, admin, portals, sso: ports.sso, ca: certs.ca };
     let outcome = runtime.block_on(async {
         check::until_ready(&ground).await?;
         if options.check {
@@ -92,6 +98,7 @@ fn play(options: &Options) -> Result<bool, String> {
 /// The gateway as the demo needs it.
 struct Gateway {
     public: SocketAddr,
+    portals: SocketAddr,
     admin: SocketAddr,
     stop: Box<dyn FnOnce()>,
 }
@@ -104,30 +111,45 @@ fn start_gateway(file: &Path) -> Result<Gateway, String> {
         String::from_utf8_lossy(&text).into_owned()
     })?;
     let running = app::start(loaded, None).map_err(|error| error.to_string())?;
-    let public = running.listeners.first().map(|(_, address)| *address).ok_or("routes.yaml has no listener")?;
+    let at = |name: &str| {
+        let found = running.listeners.iter().find(|(listener, _)| **listener == *name);
+        found.map(|(_, address)| *address).ok_or(format!("routes.yaml has no listener `{name}`"))
+    };
+    let (public, portals) = (at("public")?, at("portals")?);
     let admin = running.admin.ok_or("routes.yaml has no admin listener")?;
     let stop = Box::new(move || {
         running.drain();
     });
-    Ok(Gateway { public, admin, stop })
+    Ok(Gateway { public, portals, admin, stop })
 }
 
 /// Binds and serves the SSO and the agencies. They live as long as the runtime.
 async fn open_country(options: &Options, certs: &DevCerts) -> Result<config::Ports, String> {
     let sso = bind(options.sso_port).await?;
     let (first, second, registry) = (bind(0).await?, bind(0).await?, bind(0).await?);
+    let (people, health, land) = (bind(0).await?, bind(0).await?, bind(0).await?);
     let ports = config::Ports {
         gateway: options.port,
         admin: options.admin_port,
         sso: port(&sso)?,
         agencies: [port(&first)?, port(&second)?, port(&registry)?],
+        portals: options.portal_port,
+        sign_in: port(&people)?,
+        desks: [port(&health)?, port(&land)?],
     };
-    let issuer = Arc::new(sso::Sso::new(ports.sso)?);
-    let open = acceptor(certs, ClientAuth::None)?;
+    let desk = Arc::new(sign_in::Desk::new(sso::Sso::new(ports.sso)?));
+    let (for_people, open) = (Arc::clone(&desk), acceptor(certs, ClientAuth::None)?);
     tokio::spawn(serve::serve(sso, Some(open), move |request| {
-        let issuer = Arc::clone(&issuer);
-        async move { issuer.answer(&request) }
+        let desk = Arc::clone(&desk);
+        async move { desk.for_gateway(request).await }
     }));
+    tokio::spawn(serve::serve(people, None, move |request| {
+        let desk = Arc::clone(&for_people);
+        async move { desk.for_people(request).await }
+    }));
+    for (listener, portal) in [health, land].into_iter().zip(&portal::PORTALS) {
+        tokio::spawn(serve::serve(listener, None, move |request| async move { portal::answer_for(portal, &request) }));
+    }
     let trusted = load_roots(&certs.ca).map_err(|fault| format!("{}: {fault:?}", certs.ca.display()))?;
     let mutual = acceptor(certs, ClientAuth::Required(trusted))?;
     tokio::spawn(serve::serve(first, None, |request| agency::answer_for("social-security, machine 1", request)));

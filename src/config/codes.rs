@@ -82,6 +82,7 @@ codes! {
     NO_CLIENT = "E0517";
     SESSION_WITHOUT_HOST = "E0518";
     SESSION_IN_THE_CLEAR = "E0519";
+    SESSION_BY_VERDICT = "E0520";
     // Good on paper, but it cannot be put in force.
     CANNOT_START = "E0601";
     // Sessions.

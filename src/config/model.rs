@@ -587,6 +587,19 @@ pub enum HostPattern {
     Wildcard(String),
 }
 
+impl HostPattern {
+    /// Whether some host is of both.
+    pub fn overlaps(&self, other: &HostPattern) -> bool {
+        match (self, other) {
+            (HostPattern::Exact(host), HostPattern::Wildcard(parent))
+            | (HostPattern::Wildcard(parent), HostPattern::Exact(host)) => {
+                host.split_once('.').is_some_and(|(_, rest)| rest == parent)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 /// In canonical form (contract section 5), split at `/`: `/a/{id}/b` is `[a, {id}, b]`; `/a/` is `[a, ""]`; `/` is `[""]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {

@@ -4,6 +4,7 @@
 //! One try is `exchange`; which failures may be followed by another is decided there. Here: where the next one goes, whether
 //! the agency can bear it, and how long all of it may take.
 
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
@@ -37,8 +38,11 @@ pub async fn deliver(
     interim: &Interim,
 ) -> Result<Reply, Failure> {
     let deadline = Deadline::begin(prepared.timeouts.request);
-    let mut reply =
-        deadline.hold(tries(pools, prepared, body, interim, deadline)).await.unwrap_or(Err(Failure::Late))?;
+    let mut reply = {
+        // Pinned here: to hand it on by value would keep room for it twice, and copy it.
+        let tries = pin!(tries(pools, prepared, body, interim, deadline));
+        deadline.hold(tries).await.unwrap_or(Err(Failure::Late))?
+    };
     match &mut reply.tunnel {
         None => {
             from_agency(reply.status, &mut reply.headers, prepared.authenticated)?;

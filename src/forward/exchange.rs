@@ -87,7 +87,8 @@ impl<'a> Attempt<'a> {
             pool.set_h2(None);
             lease = pool.lease_for(slot);
         }
-        let connected = self.connect(pool).await.map_err(|failure| match failure {
+        // Boxed: a connection is opened seldom, and its handshake would be a part of every request's future.
+        let connected = Box::pin(self.connect(pool)).await.map_err(|failure| match failure {
             Failure::Connect(ConnectFailure::Full) => Ended::Final(failure),
             _ => Ended::MayTryAgain(failure),
         })?;

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use super::failure::Failure;
@@ -22,6 +22,8 @@ use crate::words::ConnInfo;
 
 /// How this deployment is called in `Via`, `Forwarded` and `Proxy-Status`: a pseudonym, no host name (HP-2).
 pub const PSEUDONYM: &str = "darvazeh";
+/// Bytes of the values written for a request: two addresses, a host, two ids, and what stands around them.
+const TEXTS: usize = 320;
 /// Gateways may stand behind each other; a request that met this many is going round.
 const LOOPS: usize = 4;
 /// Cookies with this prefix are the gateway's: an agency can neither set nor read them.
@@ -75,12 +77,15 @@ pub fn to_agency(
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     via(headers, arrived.version)?;
-    forwarded(headers, arrived, conn);
+    // All values that are written here share one allocation.
+    let mut text = BytesMut::with_capacity(TEXTS);
+    forwarded(headers, arrived, conn, &mut text);
     if !arrived.authority.written().is_empty() {
         headers.insert(header::HOST, shared(arrived.authority.written().clone()));
     }
-    headers.insert(X_REQUEST_ID, plain(arrived.request_id.as_bytes()));
-    trace(headers, arrived.trusted);
+    text.put_slice(arrived.request_id.as_bytes());
+    headers.insert(X_REQUEST_ID, cut(&mut text));
+    trace(headers, arrived.trusted, &mut text);
     max_forwards(headers, &arrived.method);
     identity(headers, authorization, permit, agency, signer, now);
     Ok(())
@@ -124,16 +129,15 @@ fn via(headers: &mut HeaderMap, version: Version) -> Result<(), Failure> {
     if hops.filter(is_ours).count() >= LOOPS {
         return Err(Failure::Loop);
     }
-    append_to_list(headers, header::VIA, ours.as_bytes());
+    append_to_list(headers, header::VIA, ours);
     Ok(())
 }
 
 /// FW: RFC 7239 and its older cousins. From a trusted proxy the lists are continued, else begun.
-fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo) {
+fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, text: &mut BytesMut) {
     let peer = if arrived.trusted { conn.peer.ip().to_canonical() } else { arrived.client };
-    let mut address = BytesMut::with_capacity(48);
-    write_address(&mut address, peer);
-    append_to_list(headers, X_FORWARDED_FOR, &address);
+    write_address(text, peer);
+    let address = cut(text);
     let host = arrived.authority.written();
     if !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(conn.scheme.as_str()));
@@ -141,65 +145,88 @@ fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo) {
     if !headers.contains_key(X_FORWARDED_HOST) && !host.is_empty() {
         headers.insert(X_FORWARDED_HOST, shared(host.clone()));
     }
-    let mut element = BytesMut::with_capacity(128);
-    element.put_slice(b"for=");
+    text.put_slice(b"for=");
     match peer {
-        IpAddr::V4(_) => element.put_slice(&address),
+        IpAddr::V4(_) => text.put_slice(address.as_bytes()),
         IpAddr::V6(_) => {
-            element.put_slice(b"\"[");
-            element.put_slice(&address);
-            element.put_slice(b"]\"");
+            text.put_slice(b"\"[");
+            text.put_slice(address.as_bytes());
+            text.put_slice(b"]\"");
         }
     }
-    element.put_slice(b";proto=");
-    element.put_slice(conn.scheme.as_str().as_bytes());
+    append_to_list(headers, X_FORWARDED_FOR, address);
+    text.put_slice(b";proto=");
+    text.put_slice(conn.scheme.as_str().as_bytes());
     if !host.is_empty() {
         // Only a token may stand unquoted, and a port makes it none; a valid host holds no quote.
-        element.put_slice(b";host=\"");
-        element.put_slice(host);
-        element.put_slice(b"\"");
+        text.put_slice(b";host=\"");
+        text.put_slice(host);
+        text.put_slice(b"\"");
     }
-    element.put_slice(b";by=_darvazeh");
-    append_to_list(headers, header::FORWARDED, &element);
+    text.put_slice(b";by=_darvazeh");
+    append_to_list(headers, header::FORWARDED, cut(text));
 }
 
+/// What was written last, as a value.
+fn cut(text: &mut BytesMut) -> HeaderValue {
+    shared(text.split().freeze())
+}
+
+/// An IPv4 address by hand: every request has one, and the general formatter costs more than all else here.
 fn write_address(out: &mut BytesMut, address: IpAddr) {
     use std::fmt::Write;
-    let _ = write!(out, "{address}");
+    let IpAddr::V4(address) = address else {
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (n, octet) in address.octets().into_iter().enumerate() {
+        if n > 0 {
+            out.put_u8(b'.');
+        }
+        let digits = [b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10];
+        let leading = match octet {
+            100.. => 0,
+            10.. => 1,
+            _ => 2,
+        };
+        out.put_slice(&digits[leading..]);
+    }
 }
 
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, item: &[u8]) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, plain(item));
-        return;
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(place) => {
+            place.insert(item);
+        }
+        Entry::Occupied(mut place) => {
+            let mut list = BytesMut::new();
+            for value in place.iter() {
+                list.put_slice(value.as_bytes());
+                list.put_slice(b", ");
+            }
+            list.put_slice(item.as_bytes());
+            place.insert(shared(list.freeze()));
+        }
     }
-    let mut list = BytesMut::new();
-    for value in headers.get_all(&name) {
-        list.put_slice(value.as_bytes());
-        list.put_slice(b", ");
-    }
-    list.put_slice(item);
-    headers.insert(name, shared(list.freeze()));
 }
 
 /// TC: a trusted proxy's trace goes on with a new parent id; anybody else's is not taken over.
-fn trace(headers: &mut HeaderMap, trusted: bool) {
+fn trace(headers: &mut HeaderMap, trusted: bool, text: &mut BytesMut) {
     let bits = chance::bits();
     let theirs = headers.get(TRACEPARENT).filter(|_| trusted).and_then(|value| continued(value.as_bytes()));
-    let mut text = BytesMut::with_capacity(55);
     text.put_slice(b"00-");
     match theirs {
         Some((trace_id, _)) => text.put_slice(&trace_id),
-        None => put_hex(&mut text, &bits.to_be_bytes()),
+        None => put_hex(text, &bits.to_be_bytes()),
     }
     text.put_slice(b"-");
-    put_hex(&mut text, &(chance::bits() as u64 | 1).to_be_bytes());
+    put_hex(text, &(chance::bits() as u64 | 1).to_be_bytes());
     text.put_slice(b"-");
     text.put_slice(theirs.as_ref().map_or(b"00", |(_, flags)| flags));
     if theirs.is_none() {
         headers.remove(TRACESTATE);
     }
-    headers.insert(TRACEPARENT, shared(text.freeze()));
+    headers.insert(TRACEPARENT, cut(text));
 }
 
 /// Trace id and flags of a valid `traceparent` (W3C Trace Context §3.2): lower-case hex, no zero ids, version not `ff`.
@@ -218,11 +245,14 @@ fn continued(value: &[u8]) -> Option<([u8; 32], [u8; 2])> {
     Some((trace_id.try_into().ok()?, flags.try_into().ok()?))
 }
 
+/// At most 16 bytes.
 fn put_hex(out: &mut BytesMut, bytes: &[u8]) {
-    for byte in bytes {
-        out.put_u8(b"0123456789abcdef"[usize::from(byte >> 4)]);
-        out.put_u8(b"0123456789abcdef"[usize::from(byte & 15)]);
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
+    out.put_slice(&text[..bytes.len() * 2]);
 }
 
 /// HP-3: on OPTIONS the number of hops left goes down. (Zero is answered before a request comes here.)
@@ -318,10 +348,11 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
     Ok(())
 }
 
-/// The same for what has no body of its own: a 1xx head, and trailers.
+/// The same for what has no body of its own: a 1xx head, and trailers. Cookies are set by an answer's own head.
 pub fn clean_bodiless(headers: &mut HeaderMap) {
     clean(headers);
     headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::SET_COOKIE);
 }
 
 /// Removes from an agency's fields what belongs to the hop, tells of software, or speaks in our name.
@@ -384,7 +415,11 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 fn refuse_own_cookies(headers: &mut HeaderMap) {
-    let own = |value: &HeaderValue| is_own_cookie(value.as_bytes().trim_ascii());
+    let own = |value: &HeaderValue| {
+        let cookie = value.as_bytes().trim_ascii();
+        // A cookie without a name, `=NAME=VALUE`, is sent back as `NAME=VALUE` by browsers that take it.
+        is_own_cookie(cookie.strip_prefix(b"=").unwrap_or(cookie).trim_ascii_start())
+    };
     if !headers.get_all(header::SET_COOKIE).iter().any(own) {
         return;
     }

@@ -26,7 +26,12 @@ static GCRA: LazyLock<Script> = LazyLock::new(|| {
          local interval, tolerance = ARGV[1] / 1000, ARGV[2] / 1000\n\
          local whole = tonumber(redis.call('GET', KEYS[1]) or now) or now\n\
          local ahead = math.min(math.max(whole - now, 0), tolerance + interval)\n\
-         if ahead > tolerance then return -1 - math.ceil(ahead - tolerance) end\n\
+         if ahead > tolerance then\n\
+           if whole - now > ahead then\n\
+             redis.call('SET', KEYS[1], string.format('%.2f', now + ahead), 'PX', math.ceil(ahead / 1000))\n\
+           end\n\
+           return -1 - math.ceil(ahead - tolerance)\n\
+         end\n\
          local used = ahead + interval\n\
          redis.call('SET', KEYS[1], string.format('%.2f', now + used), 'PX', math.ceil(used / 1000))\n\
          return math.floor(ahead)",

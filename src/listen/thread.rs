@@ -238,7 +238,8 @@ async fn wait(worker: &Rc<Worker>, closings: &Closings, inbox: &mut mpsc::Unboun
     let mut look = interval(Duration::from_millis(10));
     while open(closings) > 0 {
         tokio::select! {
-            _ = look.tick() => {}
+            // A drain may take as long as it likes; its lines need not wait for its end.
+            _ = look.tick() => worker.books.log.flush(&worker.books.tally),
             () = sleep_until(until) => return,
             Some(order) = inbox.recv() => match order {
                 Order::Report(answer) => drop(answer.send(report(worker))),

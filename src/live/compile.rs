@@ -47,7 +47,7 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let agencies = agencies.collect::<Result<Vec<_>, String>>()?;
     let rates = shared_rates(&config, &signer, previous)?;
     let routes = routes(&config, &issuers, rates.as_ref(), previous, &around.names);
-    let sessions = sessions(&config, previous, around)?;
+    let sessions = sessions(&config, &issuers, previous, around)?;
     let login = Login::new(&config, &issuers, previous.map(|old| &*old.login), &around.control)?;
     let callers = (signer, rates, sessions, Arc::new(login));
     Ok(assemble(config, callers, issuers, agencies, routes, previous, around.clock.now()))
@@ -112,12 +112,18 @@ fn signer(config: &Config, previous: Option<&Snapshot>) -> Result<Arc<Signer>, S
     }
 }
 
-/// The same while its settings are: a new one makes every worker look its sessions up anew.
-fn sessions(config: &Config, previous: Option<&Snapshot>, around: &Surroundings) -> Result<Arc<Sessions>, String> {
+/// The same while its settings and all issuers are: a new one makes every worker look its sessions up anew, and judge their
+/// callers by what the issuers' claims mean now.
+fn sessions(
+    config: &Config,
+    issuers: &[Arc<Issuer>],
+    previous: Option<&Snapshot>,
+    around: &Surroundings,
+) -> Result<Arc<Sessions>, String> {
+    let same_issuers = |old: &Snapshot| old.issuers.iter().map(Arc::as_ptr).eq(issuers.iter().map(Arc::as_ptr));
+    let same = |old: &Snapshot| old.config.sessions == config.sessions && old.config.state_dir == config.state_dir;
     match previous {
-        Some(old) if old.config.sessions == config.sessions && old.config.state_dir == config.state_dir => {
-            Ok(old.sessions.clone())
-        }
+        Some(old) if same(old) && same_issuers(old) => Ok(old.sessions.clone()),
         _ => {
             let old = previous.map(|old| &*old.sessions);
             let Surroundings { control, clock, .. } = around;

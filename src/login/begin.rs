@@ -14,6 +14,7 @@ use super::stats::LoginOutcome;
 use super::{Login, Party, Visit, form, pages, see_other, setting};
 use crate::answer::{Link, LinkKind};
 use crate::body::Body;
+use crate::clock::UnixTime;
 use crate::words::{Code, Level};
 
 pub const PATH: &str = "/.gateway/login";
@@ -107,14 +108,14 @@ impl Login {
         };
         let to = fields.get("to").unwrap_or("/");
         let session = match visit.session().await {
-            Ok(session) => session.filter(|loaded| *loaded.session().issuer == *party.issuer.model.name),
+            Ok(session) => session.filter(|loaded| loaded.session().issuer == *party.issuer.iss()),
             Err(_) => return visit.store_away(),
         };
         if let Some(loaded) = &session {
-            let has = loaded.level_at(visit.now);
-            let age = loaded.session().auth_time_for(level).map(|at| visit.now.saturating_sub(at).unsigned_abs());
-            let fresh = max_age.is_none_or(|max| age.is_some_and(|age| age <= max));
-            if has >= level && fresh {
+            let session = loaded.session();
+            let age = |at: UnixTime| visit.now.saturating_sub(at).unsigned_abs();
+            let is_fresh = |has| max_age.is_none_or(|max| session.auth_time_for(has).is_some_and(|at| age(at) <= max));
+            if loaded.levels_at(visit.now).any(|has| party.worth(session, has) >= level && is_fresh(has)) {
                 return see_other(local_path(to).unwrap_or("/"));
             }
         }
@@ -146,7 +147,7 @@ impl Login {
             Failed::Refused(why) => (LoginOutcome::Invalid, Code::LoginInvalid, why),
         };
         self.stats().login(outcome);
-        eprintln!("warn: issuer {}: a login failed: {why}", party.issuer.model.name);
+        party.warn(&format!("a login failed: {why}"), visit.now);
         let mut response = visit.refuse(code, None, link);
         if code == Code::SsoUnavailable {
             response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("5"));

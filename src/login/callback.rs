@@ -3,7 +3,7 @@
 //! The state must be this browser's, young and unused (RP-1); the answer must be of the SSO that was asked (RP-2); the ID
 //! token must be the answer to this login (RP-3); and the level that came back is what counts.
 
-use http::{HeaderValue, Response};
+use http::Response;
 
 use super::authorize::Prompt;
 use super::client::{Failed, TokenAnswer};
@@ -11,7 +11,7 @@ use super::form::{self, Fields};
 use super::id_token::{self, Expected, Identity};
 use super::state::Attempt;
 use super::stats::{KeptForm, LoginOutcome};
-use super::{Login, Party, Visit, pages, see_other, setting};
+use super::{Login, Party, Visit, see_other, setting};
 use crate::answer::{Link, LinkKind};
 use crate::auth::statement::Unproved;
 use crate::body::Body;
@@ -44,7 +44,7 @@ impl Login {
             return self.expired(visit);
         };
         let until = attempt.begun + super::state::LIFETIME + 1;
-        let is_first = self.common.used.first(visit.sessions.hub(), "state", &attempt.id, until, visit.now).await;
+        let is_first = self.common.states.first(visit.sessions.hub(), "state", &attempt.id, until, visit.now).await;
         let (true, Some(party)) = (is_first, self.party(&attempt.issuer)) else { return self.expired(visit) };
         let settled = match self.settle(party, &attempt, &fields, visit).await {
             Ok((identity, tokens)) => self.arrive(party, &attempt, identity, tokens, visit).await,
@@ -157,17 +157,15 @@ impl Login {
             (false, true) => LoginOutcome::Silent,
             (false, false) => LoginOutcome::Ok,
         });
-        setting(self.back(attempt, &identity, visit).await, cookies.values())
+        setting(self.back(party, attempt, &identity, visit).await, cookies.values())
     }
 
     /// Back where they were; or to the page that asks whether the form that waited is to be sent.
-    async fn back(&self, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
+    async fn back(&self, party: &Party, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
         if let Some(ticket) = &attempt.form {
-            let form = self.forms().look(visit.sessions.hub(), ticket, visit.now).await;
-            let own = ticket.is_of(&attempt.issuer, &identity.subject);
-            if let (Some(form), true) = (form, own) {
-                let cookie: Vec<HeaderValue> = ticket.cookie().into_iter().collect();
-                return setting(pages::send_form(&form, ticket, visit), &cookie);
+            let waits = self.forms().look(visit.sessions.hub(), ticket, visit.now).await.is_some();
+            if waits && ticket.is_of(party.issuer.iss(), &identity.subject) {
+                return setting(see_other(&ticket.page()), ticket.cookie().as_slice());
             }
             self.stats().form(KeptForm::Gone);
         }
@@ -189,9 +187,10 @@ impl Login {
         visit: &Visit<'_>,
     ) -> Session {
         let now = visit.now;
-        let name = &party.issuer.model.name;
-        let goes_on = before.map(Loaded::session).filter(|old| old.issuer == *name && old.sub == identity.subject);
-        let mut session = goes_on.cloned().unwrap_or_else(|| Session::new(name.clone(), identity.subject.clone(), now));
+        let iss = party.issuer.iss();
+        let goes_on = before.map(Loaded::session).filter(|old| old.issuer == *iss && old.sub == identity.subject);
+        let mut session = goes_on.cloned().unwrap_or_else(|| Session::new(iss.clone(), identity.subject.clone(), now));
+        session.host = String::from_utf8_lossy(visit.host).into();
         session.sid.clone_from(&identity.sid);
         session.name.clone_from(&identity.name);
         session.claims.clone_from(&identity.claims);
@@ -245,7 +244,7 @@ impl Login {
             }
             Ended::Invalid(why) => {
                 self.stats().login(LoginOutcome::Invalid);
-                eprintln!("warn: issuer {}: a login was refused: {why}", party.issuer.model.name);
+                party.warn(&format!("a login was refused: {why}"), visit.now);
                 visit.refuse(Code::LoginInvalid, Some(why), link)
             }
             Ended::Failed(failed) => self.away(&failed, &attempt.to, party, attempt.level, visit),
@@ -260,7 +259,7 @@ impl Login {
 }
 
 /// What of a scope a session carries: a scope that is cut off would be another.
-fn bounded_scope(scope: String) -> String {
+pub(super) fn bounded_scope(scope: String) -> String {
     const MAX: usize = 1024;
     if scope.len() <= MAX {
         return scope;

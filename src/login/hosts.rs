@@ -30,9 +30,10 @@ impl Hosts {
         })
     }
 
-    /// Whether an `Origin` is a portal's: `https://HOST` with any port.
-    pub fn has_origin(&self, origin: &[u8]) -> bool {
-        let host = origin.strip_prefix(b"https://").or_else(|| origin.strip_prefix(b"http://"));
+    /// Whether an `Origin` is a portal's: `SCHEME://HOST` with any port. `scheme`: of the asking page's own portal; a page
+    /// that came in the clear could be anybody's.
+    pub fn has_origin(&self, origin: &[u8], scheme: &str) -> bool {
+        let host = origin.strip_prefix(scheme.as_bytes()).and_then(|rest| rest.strip_prefix(b"://"));
         let name = host.and_then(|host| host.split(|b| *b == b':').next());
         name.is_some_and(|name| self.has(name))
     }
@@ -57,8 +58,9 @@ mod tests {
         for bad in ["b.ir", "x.y.b.ir", ".b.ir", "aa.ir", "evil.ir", "x.a.ir", ""] {
             assert!(!hosts.has(bad.as_bytes()), "{bad}");
         }
-        assert!(hosts.has_origin(b"https://a.ir:8443") && hosts.has_origin(b"https://x.b.ir"));
-        assert!(!hosts.has_origin(b"https://evil.ir") && !hosts.has_origin(b"null"));
+        let has_origin = |origin: &[u8]| hosts.has_origin(origin, "https");
+        assert!(has_origin(b"https://a.ir:8443") && has_origin(b"https://x.b.ir"));
+        assert!(!has_origin(b"https://evil.ir") && !has_origin(b"null") && !has_origin(b"http://a.ir"));
     }
 
     /// RP-4

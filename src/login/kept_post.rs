@@ -1,7 +1,8 @@
 //! A form that needed more than its session had: kept until the step-up is done, and sent once (point 2 of a step-up that
 //! loses nothing).
 //!
-//! What is kept is sealed with a key that only the browser's sealed attempt holds: who reads the memory of the gateway reads
+//! The page that asks has an address of its own, so that it can be loaded again, and no code of the SSO stays in the browser's
+//! address line. What is kept is sealed with a key that only the browser's sealed attempt holds: who reads the memory of the gateway reads
 //! no form. Bounded in size, number and time, and bound to the subject of the session that sent it.
 
 use std::collections::HashMap;
@@ -12,19 +13,24 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use serde::{Deserialize, Serialize};
 
-use super::form;
-use super::random;
 use super::state::{self, cleared, written};
+use super::{Login, Visit, form, pages, random};
+use crate::body::Body;
 use crate::clock::UnixTime;
-use crate::session::Hub;
+use crate::session::{Hub, StoreAway};
+use crate::words::Code;
 
+/// Where a browser is asked whether to send what waits.
+pub const PATH: &str = "/.gateway/form";
 /// Bytes of a form: a long letter, not a scan.
 pub const MAX_FORM: usize = 256 * 1024;
 /// Bytes of all that wait.
 const MAX_ALL: usize = 64 * 1024 * 1024;
+/// Forms of one person: the oldest makes room, and nobody fills what is there for all.
+const MAX_EACH: usize = 4;
 /// Seconds: a step-up, and a look at the page after it.
 const LIFETIME: i64 = 900;
 /// Fields that a page lists.
@@ -65,7 +71,12 @@ impl Ticket {
         format!("{GO}={}", self.id)
     }
 
-    /// The cookie that lets the page send the form.
+    /// Where its page is.
+    pub fn page(&self) -> String {
+        form::Form::new(&[("id", &self.id)]).behind(PATH)
+    }
+
+    /// The cookie that lets the page show and send the form.
     pub fn cookie(&self) -> Option<HeaderValue> {
         written(&format!("{COOKIE}{}", self.id), &format!("{}.{}", self.key, self.whose), LIFETIME)
     }
@@ -77,7 +88,11 @@ impl Ticket {
 
     /// The ticket of a browser that sends `go`.
     fn presented(headers: &HeaderMap, go: &[u8]) -> Option<Ticket> {
-        let sent = std::str::from_utf8(go).ok()?.strip_prefix(GO)?.strip_prefix('=')?;
+        Ticket::held(headers, std::str::from_utf8(go).ok()?.strip_prefix(GO)?.strip_prefix('=')?)
+    }
+
+    /// The ticket `sent` of this browser.
+    fn held(headers: &HeaderMap, sent: &str) -> Option<Ticket> {
         let (id, value) = state::ours(headers, COOKIE).find(|(id, _)| id == sent)?;
         let (key, whose) = std::str::from_utf8(value).ok()?.split_once('.')?;
         Some(Ticket { id, key: key.to_owned(), whose: whose.to_owned() })
@@ -157,10 +172,21 @@ struct Shelf {
 }
 
 struct Waiting {
-    /// `None`: it waits in the Redis, and counts here so that one node cannot fill it.
+    whose: String,
+    /// `None`: it waits in the Redis, and counts here so that neither a node nor a person can fill that.
     sealed: Option<Vec<u8>>,
     size: usize,
     until: UnixTime,
+}
+
+impl Shelf {
+    fn make_room_for(&mut self, whose: &str) {
+        let own = self.forms.iter().filter(|(_, waiting)| waiting.whose == whose);
+        let mut own: Vec<(UnixTime, String)> = own.map(|(id, waiting)| (waiting.until, id.clone())).collect();
+        own.sort();
+        own.truncate((own.len() + 1).saturating_sub(MAX_EACH));
+        own.iter().for_each(|(_, id)| drop(self.forms.remove(id)));
+    }
 }
 
 impl KeptForms {
@@ -172,23 +198,25 @@ impl KeptForms {
         };
         sealed.extend_from_slice(nonce.as_ref());
         let size = sealed.len();
-        if !self.has_room(size, now) {
+        if !self.make_room(&ticket.whose, size, now) {
             return false;
         }
         let is_shared = match hub {
             Some(hub) => hub.keep(&ticket.id, &sealed, LIFETIME).await.is_ok(),
             None => false,
         };
-        let waiting = Waiting { sealed: (!is_shared).then_some(sealed), size, until: now + LIFETIME };
+        let sealed = (!is_shared).then_some(sealed);
+        let waiting = Waiting { whose: ticket.whose.clone(), sealed, size, until: now + LIFETIME };
         let mut shelf = self.lock();
         shelf.bytes += size;
         shelf.forms.insert(ticket.id.clone(), waiting);
         true
     }
 
-    fn has_room(&self, size: usize, now: UnixTime) -> bool {
+    fn make_room(&self, whose: &str, size: usize, now: UnixTime) -> bool {
         let mut shelf = self.lock();
         shelf.forms.retain(|_, waiting| waiting.until > now);
+        shelf.make_room_for(whose);
         shelf.bytes = shelf.forms.values().map(|waiting| waiting.size).sum();
         shelf.bytes + size <= MAX_ALL
     }
@@ -229,6 +257,26 @@ impl KeptForms {
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Login {
+    /// Answers `GET /.gateway/form?id=…`. Shown to the person whose form it is, as often as they look; sent once.
+    pub async fn answer_form(&self, visit: &Visit<'_>, query: &[u8]) -> Response<Body> {
+        let session = match visit.session().await {
+            Ok(session) => session,
+            Err(StoreAway) => return visit.store_away(),
+        };
+        let fields = form::parse(query);
+        let ticket = fields.as_ref().and_then(|fields| Ticket::held(visit.headers, fields.get("id")?));
+        let owner = session.as_ref().map(|loaded| loaded.session());
+        let own = ticket.filter(|ticket| owner.is_some_and(|owner| ticket.is_of(&owner.issuer, &owner.sub)));
+        if let Some(ticket) = own
+            && let Some(form) = self.forms().look(visit.sessions.hub(), &ticket, visit.now).await
+        {
+            return pages::send_form(&form, &ticket, visit);
+        }
+        visit.refuse(Code::FormGone, None, None)
     }
 }
 
@@ -301,6 +349,26 @@ mod tests {
         assert!(kept.keep(None, &ticket, &form(b"a=1"), 100).await);
         assert!(kept.look(None, &ticket, 100 + LIFETIME).await.is_none());
         assert!(!kept.keep(None, &ticket, &form(&vec![b'x'; MAX_ALL]), 100).await);
+    }
+
+    #[tokio::test]
+    async fn one_person_takes_no_more_than_their_room() {
+        let kept = KeptForms::default();
+        let other = Ticket::for_owner("sso", "another");
+        assert!(kept.keep(None, &other, &form(b"a=1"), 100).await);
+        let large = form(&vec![b'x'; MAX_FORM]);
+        let tickets: Vec<_> = (0..300).map(|_| Ticket::for_owner("sso", "citizen")).collect();
+        for (at, ticket) in (100..).zip(&tickets) {
+            assert!(kept.keep(None, ticket, &large, at).await);
+        }
+        let mut found = 0;
+        for ticket in &tickets {
+            found += usize::from(kept.look(None, ticket, 500).await.is_some());
+        }
+        assert_eq!(found, MAX_EACH);
+        for ticket in [&tickets[299], &other] {
+            assert!(kept.look(None, ticket, 500).await.is_some(), "the newest, and everybody else's");
+        }
     }
 
     #[test]

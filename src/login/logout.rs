@@ -56,7 +56,7 @@ impl Login {
     /// Where the SSO ends its own session (OpenID Connect RP-Initiated Logout 1.0 section 2).
     fn end_session(&self, loaded: &Loaded, origin: &str) -> Option<String> {
         let session = loaded.session();
-        let party = self.party(&session.issuer)?;
+        let party = self.party_of(&session.issuer)?;
         let endpoint = party.endpoints.known()?.end_session.as_ref()?.to_string();
         let back = format!("{origin}{SIGNED_OUT}");
         let mut form = Form::new(&[("client_id", &party.client.id), ("post_logout_redirect_uri", &back)]);
@@ -109,13 +109,13 @@ impl Login {
     async fn end_by_token(&self, token: &str, visit: &Visit<'_>) -> Result<Result<(), StoreAway>, Unproved> {
         let unknown = crate::auth::token::Invalid("the logout token is from another issuer");
         let party = self.party_of(&claimed_issuer(token)?).ok_or(Unproved::Invalid(unknown))?;
-        let used = (&self.common.used, visit.sessions.hub());
-        let whom = logout_token::read(&party.issuer, &party.client.id, token, used, visit.now).await?;
+        let seen = (&self.common.logouts, visit.sessions.hub());
+        let whom = logout_token::read(&party.issuer, &party.client.id, token, seen, visit.now).await?;
         let whose = match &whom {
             Whom::Sid(sid) => Whose::Sid(sid),
             Whom::Sub(sub) => Whose::Sub(sub),
         };
-        Ok(visit.sessions.end_by(&party.issuer.model.name, whose, visit.now).await.map(|_| ()))
+        Ok(visit.sessions.end_by(party.issuer.iss(), whose, visit.now).await.map(|_| ()))
     }
 
     /// FL-1: an invisible frame on the SSO's page. Both `iss` and `sid` must be there: without them anybody's page could
@@ -128,7 +128,7 @@ impl Login {
             self.stats().logout(LogoutKind::Refused);
             return visit.refuse(Code::RequestMalformed, Some("Both iss and sid are needed."), None);
         };
-        if visit.sessions.end_by(&party.issuer.model.name, Whose::Sid(sid), visit.now).await.is_err() {
+        if visit.sessions.end_by(party.issuer.iss(), Whose::Sid(sid), visit.now).await.is_err() {
             return visit.store_away();
         }
         self.stats().logout(LogoutKind::FrontChannel);

@@ -32,10 +32,11 @@ pub mod status;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use self::client::{Failed, TokenClient};
 use self::hosts::Hosts;
@@ -50,8 +51,8 @@ use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::config::model::{Client, ClientProof, Contact, IdentityKind, ProviderEndpoints};
 use crate::fetch::Fetcher;
-use crate::session::{Known, Loaded, Sessions, StoreAway};
-use crate::words::{Code, RequestId};
+use crate::session::{Known, Loaded, Session, Sessions, StoreAway};
+use crate::words::{Code, Level, RequestId};
 
 /// Bytes that nobody can guess.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
@@ -75,7 +76,9 @@ pub struct Login {
 /// What outlives a reload.
 #[derive(Default)]
 struct Common {
-    used: Once,
+    /// Of attempts. Apart from the logout tokens: whoever floods the one does not touch the other.
+    states: Once,
+    logouts: Once,
     forms: KeptForms,
     stats: Stats,
 }
@@ -87,9 +90,19 @@ pub struct Party {
     tokens: Arc<TokenClient>,
     endpoints: Arc<Endpoints>,
     control: Handle,
+    /// Places for questions to the SSO.
+    places: Arc<Semaphore>,
     /// No refresh is tried before, unless it must be.
     away_until: AtomicI64,
+    /// When the log was last told of a login that failed.
+    told: AtomicI64,
 }
+
+/// Questions to one SSO that may wait for an answer at once. Anybody can begin logins: beyond this they are turned away, and
+/// neither the SSO nor the control plane is swamped. At 100 ms each it is some thousand logins a second.
+const MAX_QUESTIONS: usize = 128;
+/// Seconds between two lines about logins that fail; the metrics count them all.
+const QUIET: i64 = 5;
 
 impl Login {
     /// `issuers`: those of `config`, in its order. `control`: where the SSO is asked. Errors: a secret of a client that
@@ -168,7 +181,9 @@ impl Party {
             tokens: Arc::new(tokens),
             endpoints: Arc::new(Endpoints::new(client.provider.clone(), model.issuer.clone(), fetcher)),
             control: control.clone(),
+            places: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             away_until: AtomicI64::new(0),
+            told: AtomicI64::new(0),
         })))
     }
 
@@ -177,14 +192,43 @@ impl Party {
         &self,
         work: impl Future<Output = Result<T, Failed>> + Send + 'static,
     ) -> Result<T, Failed> {
-        let done = self.control.spawn(work).await;
-        done.unwrap_or_else(|_| Err(Failed::Away("the gateway is ending".to_owned())))
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return Err(Failed::Away("too many questions wait for its answers".to_owned()));
+        };
+        let working = async move {
+            let done = work.await;
+            drop(place);
+            done
+        };
+        self.control.spawn(working).await.unwrap_or_else(|_| Err(Failed::Away("the gateway is ending".to_owned())))
     }
 }
 
 impl Party {
+    /// What a level of a session is worth by the values as they are now: a reload may have taken it from its value.
+    pub fn worth(&self, session: &Session, level: Level) -> Level {
+        session.standing(level).map_or(Level::NONE, |standing| level.min(self.issuer.model.level_of(&standing.acr)))
+    }
+
+    /// The level that a session has here.
+    pub fn level_of(&self, loaded: &Loaded, now: UnixTime) -> Level {
+        loaded.levels_at(now).map(|level| self.worth(loaded.session(), level)).max().unwrap_or(Level::NONE)
+    }
+
+    /// A line of the log about a login that failed, unless there was one just now: callers can make logins fail at will.
+    fn warn(&self, what: &str, now: UnixTime) {
+        let last = self.told.load(Ordering::Relaxed);
+        let is_due = now >= last.saturating_add(QUIET);
+        if is_due && self.told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            eprintln!("warn: issuer {}: {what}", self.issuer.model.name);
+        }
+    }
+
     /// Where the SSO's endpoints are, asked now if they are not known.
     async fn endpoints(&self) -> Result<Arc<ProviderEndpoints>, Failed> {
+        if let Some(fresh) = self.endpoints.fresh() {
+            return Ok(fresh);
+        }
         let endpoints = self.endpoints.clone();
         self.on_control(async move { endpoints.get().await.map_err(Failed::Away) }).await
     }
@@ -192,12 +236,14 @@ impl Party {
 
 /// A request to one of the gateway's own pages, or one that is sent to them.
 pub struct Visit<'a> {
-    pub sessions: &'a Sessions,
+    pub sessions: &'a Arc<Sessions>,
     pub known: &'a Known,
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
     /// Scheme and host as the browser sees them: `https://portal.example.ir`.
     pub origin: &'a str,
+    /// The host alone, as routes are matched with it.
+    pub host: &'a [u8],
     pub request_id: RequestId,
     pub contact: &'a Contact,
     pub now: UnixTime,
@@ -209,7 +255,7 @@ impl Visit<'_> {
     }
 
     async fn session(&self) -> Result<Option<Loaded>, StoreAway> {
-        self.sessions.load(self.known, self.headers, self.now).await
+        self.sessions.load(self.known, self.headers, self.host, self.now).await
     }
 
     /// An answer that is none of the good ones, in the caller's own dress. `link`: what can be done next.

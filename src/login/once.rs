@@ -2,7 +2,7 @@
 //!
 //! Once in a fleet that shares a Redis, and at least once on each node: while the Redis is away a node goes by what it saw.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::clock::UnixTime;
 use crate::session::Hub;
 
-/// At 500 logins a second, more than two minutes of them; the oldest go first.
-const MAX: usize = 65_536;
+/// Some 20 MB when full. At 400 logins a second it holds all of the ten minutes that a login may take.
+const MAX: usize = 1 << 18;
 
 #[derive(Default)]
 pub struct Once(Mutex<Seen>);
@@ -20,18 +20,18 @@ pub struct Once(Mutex<Seen>);
 #[derive(Default)]
 struct Seen {
     until: HashMap<[u8; 16], UnixTime>,
-    /// When it was last cleared of what is over.
-    swept: UnixTime,
+    /// The oldest first.
+    order: VecDeque<([u8; 16], UnixTime)>,
 }
 
 impl Once {
-    /// True the first time, until `until`, on any node. What could not be remembered is refused: there is no second look at
-    /// it.
+    /// True the first time, until `until`, on any node. Beyond the bound the oldest is forgotten, so that a crowd keeps nobody
+    /// out: a code counts once for the SSO too, and its cookie is gone from the browser.
     pub async fn first(&self, hub: Option<&Hub>, kind: &str, name: &str, until: UnixTime, now: UnixTime) -> bool {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{kind}\0{name}").as_bytes());
         let mut key = [0; 16];
         key.copy_from_slice(&digest.as_ref()[..16]);
-        if !self.first_here(key, until, now) {
+        if !self.first_here(key, MAX, until, now) {
             return false;
         }
         match hub {
@@ -40,16 +40,22 @@ impl Once {
         }
     }
 
-    fn first_here(&self, key: [u8; 16], until: UnixTime, now: UnixTime) -> bool {
+    fn first_here(&self, key: [u8; 16], max: usize, until: UnixTime, now: UnixTime) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.until.len() >= MAX || now.saturating_sub(seen.swept) > 60 {
-            seen.until.retain(|_, until| *until > now);
-            seen.swept = now;
-        }
-        if seen.until.len() >= MAX || seen.until.get(&key).is_some_and(|until| *until > now) {
+        if seen.until.get(&key).is_some_and(|until| *until > now) {
             return false;
         }
+        while let Some((oldest, until)) =
+            seen.order.front().copied().filter(|(_, u)| *u <= now || seen.order.len() >= max)
+        {
+            seen.order.pop_front();
+            // It may have come again since.
+            if seen.until.get(&oldest) == Some(&until) {
+                seen.until.remove(&oldest);
+            }
+        }
         seen.until.insert(key, until);
+        seen.order.push_back((key, until));
         true
     }
 }
@@ -65,5 +71,18 @@ mod tests {
         assert!(!once.first(None, "state", "a", 100, 99).await);
         assert!(once.first(None, "jti", "a", 100, 99).await);
         assert!(once.first(None, "state", "a", 300, 200).await);
+        assert!(!once.first(None, "state", "a", 300, 200).await);
+    }
+
+    /// Anybody can begin logins and give them up: that must neither keep others out nor fill the memory.
+    #[test]
+    fn a_crowd_keeps_nobody_out_and_takes_bounded_room() {
+        let once = Once::default();
+        for n in 0_u128..1000 {
+            assert!(once.first_here(n.to_be_bytes(), 10, 600, 0), "{n}");
+            assert!(!once.first_here(n.to_be_bytes(), 10, 600, 0), "{n}, just now");
+        }
+        let seen = once.0.lock().unwrap();
+        assert_eq!((seen.until.len(), seen.order.len()), (10, 10));
     }
 }

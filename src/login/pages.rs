@@ -74,12 +74,13 @@ pub(super) fn signed_out(visit: &Visit<'_>) -> Response<Body> {
 
 /// What waits, by method, host, path and names of fields, and never by a value: the screen may not be theirs alone.
 pub(super) fn send_form(form: &Form, ticket: &Ticket, visit: &Visit<'_>) -> Response<Body> {
-    let (title, text, to, fields, yes, no) = match visit.language() {
+    let (title, text, to, fields, comma, yes, no) = match visit.language() {
         Language::Fa => (
             "فرم شما هنوز فرستاده نشده است",
-            "هویت شما با روش قوی‌تر تأیید شد. آنچه پیش از آن پر کرده بودید نگه داشته شده و تنها با تأیید شما، یک بار، فرستاده می‌شود.",
+            "هویت شما با روشی مطمئن‌تر تأیید شد. آنچه پیش از آن پر کرده بودید نگه داشته شده و تنها با تأیید شما، یک بار، فرستاده می‌شود.",
             "مقصد",
             "بخش‌های فرم",
+            "، ",
             "فرستادن",
             "نفرستادن",
         ),
@@ -88,6 +89,7 @@ pub(super) fn send_form(form: &Form, ticket: &Ticket, visit: &Visit<'_>) -> Resp
             "Your identity was confirmed in a stronger way. What you had filled in was kept, and is sent once, only if you agree.",
             "To",
             "Fields",
+            ", ",
             "Send",
             "Do not send",
         ),
@@ -103,7 +105,7 @@ pub(super) fn send_form(form: &Form, ticket: &Ticket, visit: &Visit<'_>) -> Resp
         markup(&form.method),
         markup(host),
         markup(path),
-        names.join(", "),
+        names.join(comma),
         markup(&form.target),
     );
     // The agency's answer may lead elsewhere, to a bank for instance.

@@ -62,7 +62,8 @@ impl Endpoints {
         }
     }
 
-    fn fresh(&self) -> Option<Arc<ProviderEndpoints>> {
+    /// What is known, and need not be asked again yet.
+    pub fn fresh(&self) -> Option<Arc<ProviderEndpoints>> {
         let known = self.lock();
         let (at, endpoints) = known.as_ref()?;
         let fresh = matches!(self.source, Provider::Written(_)) || at.elapsed() < FRESH;

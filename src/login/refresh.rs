@@ -3,14 +3,18 @@
 //! One refresh for each session, however many requests come at the moment. While the old token is good nobody but the one
 //! whose turn it is waits for the SSO, and its being away ends nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::HeaderMap;
+
+use super::callback::bounded_scope;
 use super::client::{Failed, TokenAnswer};
 use super::stats::RefreshOutcome;
 use super::{Login, Party, Visit};
-use crate::secret::Secret;
-use crate::session::{Loaded, SetCookies, StoreAway, Turn};
+use crate::clock::UnixTime;
+use crate::session::{Flight, Loaded, Sessions, SetCookies, StoreAway, Turn};
 
 /// Seconds before the end of a token at which a new one is asked for.
 const AHEAD: i64 = 60;
@@ -33,7 +37,13 @@ pub enum Fresh {
 }
 
 impl Login {
-    pub async fn freshen(&self, party: &Party, loaded: &Loaded, visit: &Visit<'_>) -> Result<Fresh, StoreAway> {
+    /// Cancel: a refresh that has begun goes on and is kept, since its token is used up by then.
+    pub async fn freshen(
+        self: &Arc<Login>,
+        party: &Arc<Party>,
+        loaded: &Loaded,
+        visit: &Visit<'_>,
+    ) -> Result<Fresh, StoreAway> {
         let tokens = &loaded.session().tokens;
         let Some(expires) = tokens.expires else { return Ok(Fresh::Yes) };
         let left = expires.saturating_sub(visit.now);
@@ -53,42 +63,71 @@ impl Login {
             },
             false => turn.await?,
         };
-        let Turn::Yours(_flight) = turn else { return Ok(Fresh::Renewed(SetCookies::default())) };
-        match self.ask(party, refresh.expose().clone(), visit).await {
+        let Turn::Yours(flight) = turn else { return Ok(Fresh::Renewed(SetCookies::default())) };
+        let refreshing = Refreshing {
+            login: self.clone(),
+            party: party.clone(),
+            sessions: visit.sessions.clone(),
+            loaded: loaded.clone(),
+            headers: visit.headers.clone(),
+            now: visit.now,
+            _flight: flight,
+        };
+        let refreshed = tokio::task::spawn_local(refreshing.run(refresh.expose().clone(), left > 0)).await;
+        refreshed.unwrap_or(Err(StoreAway))
+    }
+}
+
+/// One refresh, on a task of its own.
+struct Refreshing {
+    login: Arc<Login>,
+    party: Arc<Party>,
+    sessions: Arc<Sessions>,
+    loaded: Loaded,
+    headers: HeaderMap,
+    now: UnixTime,
+    _flight: Flight,
+}
+
+impl Refreshing {
+    /// `is_good`: the token at hand still is.
+    async fn run(self, token: String, is_good: bool) -> Result<Fresh, StoreAway> {
+        let stats = self.login.stats();
+        match self.ask(token).await {
             Ok(answer) => {
-                self.stats().refresh(RefreshOutcome::Ok);
-                Ok(Fresh::Renewed(self.keep(loaded, answer, visit).await?))
+                stats.refresh(RefreshOutcome::Ok);
+                Ok(Fresh::Renewed(self.keep(answer).await?))
             }
             Err(Failed::Away(_)) => {
-                self.stats().refresh(RefreshOutcome::SsoAway);
-                party.away_until.store(visit.now + PAUSE, Ordering::Relaxed);
-                Ok(if left > 0 { Fresh::Yes } else { Fresh::Away })
+                stats.refresh(RefreshOutcome::SsoAway);
+                self.party.away_until.store(self.now + PAUSE, Ordering::Relaxed);
+                Ok(if is_good { Fresh::Yes } else { Fresh::Away })
             }
             Err(Failed::Refused(_)) => {
-                self.stats().refresh(RefreshOutcome::Refused);
-                Ok(if left > 0 { Fresh::Yes } else { Fresh::Gone })
+                stats.refresh(RefreshOutcome::Refused);
+                Ok(if is_good { Fresh::Yes } else { Fresh::Gone })
             }
         }
     }
 
-    async fn ask(&self, party: &Party, token: String, visit: &Visit<'_>) -> Result<TokenAnswer, Failed> {
-        let endpoints = party.endpoints().await?;
-        let (tokens, now) = (party.tokens.clone(), visit.now);
-        party.on_control(async move { tokens.refresh(&endpoints.token, &token, now).await }).await
+    async fn ask(&self, token: String) -> Result<TokenAnswer, Failed> {
+        let endpoints = self.party.endpoints().await?;
+        let (tokens, now) = (self.party.tokens.clone(), self.now);
+        self.party.on_control(async move { tokens.refresh(&endpoints.token, &token, now).await }).await
     }
 
     /// Levels stay as they are: a refresh is no authentication (AS-7).
-    async fn keep(&self, loaded: &Loaded, answer: TokenAnswer, visit: &Visit<'_>) -> Result<SetCookies, StoreAway> {
-        let mut session = loaded.session().clone();
+    async fn keep(&self, answer: TokenAnswer) -> Result<SetCookies, StoreAway> {
+        let mut session = self.loaded.session().clone();
         let tokens = &mut session.tokens;
-        tokens.access = Some(Secret::new(answer.access_token.expose().clone()));
-        tokens.expires = answer.expires_in.map(|left| visit.now.saturating_add(left));
+        tokens.access = Some(answer.access_token);
+        tokens.expires = answer.expires_in.map(|left| self.now.saturating_add(left));
         if answer.refresh_token.is_some() {
             tokens.refresh = answer.refresh_token;
         }
         if let Some(scope) = answer.scope {
-            session.scope = scope;
+            session.scope = bounded_scope(scope);
         }
-        visit.sessions.save(loaded, session, visit.headers, visit.now).await
+        self.sessions.save(&self.loaded, session, &self.headers, self.now).await
     }
 }

@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::logout::{self, same_origin};
-use super::{Login, Visit};
+use super::{Login, Party, Visit};
 use crate::body::Body;
 use crate::session::{Loaded, StoreAway};
 use crate::words::Level;
@@ -35,17 +35,17 @@ impl Login {
     }
 
     fn status(&self, session: Option<&Loaded>, visit: &Visit<'_>) -> Value {
-        let step_ups = |name: &str, above: Level| -> Value {
-            let party = self.party(name);
+        let step_ups = |party: &Party, above: Level| -> Value {
             let levels = [Level::ONE, Level::TWO, Level::THREE].into_iter().filter(|level| *level > above);
             let urls = levels.filter_map(|level| {
-                let party = party?;
                 let reaches = !party.issuer.model.values_reaching(level).is_empty();
                 reaches.then(|| (level.to_string(), self.url(party, level.number(), None, None).into()))
             });
             Value::Object(urls.collect::<Map<_, _>>())
         };
-        let Some(loaded) = session else {
+        // One of an SSO that is no longer configured opens nothing.
+        let known = session.and_then(|loaded| Some((loaded, self.party_of(&loaded.session().issuer)?)));
+        let Some((loaded, party)) = known else {
             let login: Map<String, Value> = self
                 .parties
                 .iter()
@@ -55,14 +55,14 @@ impl Login {
             let only = self.only_party().map(|party| self.url(party, 1, None, None));
             return json!({"signed_in": false, "level": 0, "login_url": only, "login_urls": login});
         };
-        let level = loaded.level_at(visit.now);
         let session = loaded.session();
+        let level = party.level_of(loaded, visit.now);
         let mut status = json!({
             "signed_in": true,
             "name": session.name,
             "level": level.number(),
             "expires_in": loaded.left(visit.now),
-            "step_up_urls": step_ups(&session.issuer, level),
+            "step_up_urls": step_ups(party, level),
             "logout_url": logout::PATH,
         });
         // For a form of the portal's own; another portal's page has its own session to end.
@@ -80,7 +80,8 @@ impl Login {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         let mut origins = visit.headers.get_all(header::ORIGIN).iter();
         let (Some(origin), None) = (origins.next(), origins.next()) else { return };
-        if self.hosts.has_origin(origin.as_bytes()) {
+        let scheme = visit.origin.split(':').next().unwrap_or_default();
+        if self.hosts.has_origin(origin.as_bytes(), scheme) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));

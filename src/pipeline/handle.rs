@@ -86,8 +86,9 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
         let asked = asked(&gate, &view, Some(route), &arrived.method, &arrived.headers);
         return respond::refuse(&Refusal::Overloaded, &asked, record);
     }
-    match pass(&gate, &view, route, &mut arrived, payload, &mut record).await {
-        Ok(Passed { reply, bytes_in, headers, ends, cookies }) => {
+    let mut cookies = Vec::new();
+    let mut outbound = match pass(&gate, &view, route, &mut arrived, payload, &mut record, &mut cookies).await {
+        Ok(Passed { reply, bytes_in, headers, ends }) => {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &headers);
             let lasting = || Lasting {
                 fate: route.fate.clone(),
@@ -97,7 +98,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
             };
             let mut outbound = respond::relay(reply, &asked, record, bytes_in, lasting);
             if let Ends::WithSession(_) = ends {
-                session::mark(&mut outbound.response, &cookies);
+                session::mark(&mut outbound.response);
             }
             outbound
         }
@@ -105,7 +106,9 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &arrived.headers);
             respond::refuse(&refusal, &asked, record)
         }
-    }
+    };
+    session::set(&mut outbound.response, cookies);
+    outbound
 }
 
 /// A reply, and what its answer needs to know of its request.
@@ -115,10 +118,10 @@ struct Passed {
     headers: HeaderMap,
     /// What a stream depends on.
     ends: Ends,
-    cookies: Vec<HeaderValue>,
 }
 
-/// From a route to the agency's reply. On refusal the request's fields are back in `arrived`.
+/// From a route to the agency's reply. On refusal the request's fields are back in `arrived`. `cookies`: to set with the
+/// answer, whatever it is.
 async fn pass(
     gate: &Gate,
     view: &View,
@@ -126,6 +129,7 @@ async fn pass(
     arrived: &mut Arrived,
     payload: Payload,
     record: &mut Record,
+    cookies: &mut Vec<HeaderValue>,
 ) -> Result<Passed, Refusal> {
     let worker = &gate.worker;
     let pools = view.agency(route.agency);
@@ -144,21 +148,19 @@ async fn pass(
         }
         false => (body, None),
     };
-    let (mut entered, budget) = match admit(gate, view, route, arrived, record).await {
+    let (entered, budget) = match admit(gate, view, route, arrived, record, cookies).await {
         Err(Refusal::Login(needed)) => {
             return Err(Box::pin(session::keep_form(gate, view, route, arrived, body, needed)).await);
         }
         admitted => admitted?,
     };
-    session::claim_form(view, form, &mut entered)?;
+    session::claim_form(view, form, &entered, cookies)?;
     let ends = Ends::of(&entered);
-    let Entered { permit, cookies, .. } = entered;
+    let permit = entered.permit;
+    let jar = view.snapshot.sessions.jar();
+    jar.strip_request(&mut arrived.headers);
 
     // 502, 503, 504: the agency.
-    let renamed = session::renamed(view);
-    if let Some(jar) = renamed {
-        jar.strip_request(&mut arrived.headers);
-    }
     let now = worker.clock.now();
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
@@ -172,13 +174,11 @@ async fn pass(
     let headers = prepared.into_headers();
     match reply {
         Ok(mut reply) => {
-            if let Some(jar) = renamed {
-                jar.strip_answer(&mut reply.headers);
-            }
+            jar.strip_answer(&mut reply.headers);
             if let Some(budget) = budget {
                 budget.tell(&mut reply.headers);
             }
-            Ok(Passed { reply, bytes_in, headers, ends, cookies })
+            Ok(Passed { reply, bytes_in, headers, ends })
         }
         Err(failure) => {
             arrived.headers = headers;
@@ -194,13 +194,14 @@ pub(super) async fn admit<'r>(
     route: &'r RouteLive,
     arrived: &Arrived,
     record: &mut Record,
+    cookies: &mut Vec<HeaderValue>,
 ) -> Result<(Entered, Option<Budget<'r>>), Refusal> {
     let worker = &gate.worker;
 
     // 400, 401, 403, 503: who asks, and how strongly.
     let query = arrived.query.as_deref();
     let admitted = match session::is_asked(&route.requirement, &arrived.headers) {
-        true => Box::pin(session::admit(gate, view, route, arrived)).await,
+        true => Box::pin(session::admit(gate, view, route, arrived, cookies)).await,
         false => {
             let judged = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
             judged.map(Entered::from).map_err(Refusal::Denied)
@@ -231,6 +232,11 @@ async fn own_page(
 ) -> Outbound {
     let books = &gate.worker.books;
     let record = Record::begin(books, StatId::UNROUTED, method_index(&arrived.method), arrived.request_id, begun);
+    // 503, before anything that costs: more than this worker can bear.
+    if gate.worker.overload.refuses(place.priority(), gate.won.take()) {
+        let asked = asked(gate, view, None, &arrived.method, &arrived.headers);
+        return respond::refuse(&Refusal::Overloaded, &asked, record);
+    }
     let answered = match limited(payload.body, gate.body_limit, &Counter::default()) {
         Ok(body) => Box::pin(portal::answer(gate, view, place, &arrived, body)).await,
         Err(_) => Err(Refusal::BodyTooLarge),

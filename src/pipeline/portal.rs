@@ -9,14 +9,16 @@ use super::refusal::Refusal;
 use super::session::{origin, visit};
 use super::worker::View;
 use crate::body::Body;
+use crate::config::model::Priority;
 use crate::intake::Arrived;
 use crate::live::Snapshot;
-use crate::login::{begin, callback, logout, status};
+use crate::login::{begin, callback, kept_post, logout, status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Begin,
     Callback,
+    Form,
     Logout,
     SignedOut,
     Status,
@@ -24,9 +26,10 @@ pub enum Place {
     FrontChannel,
 }
 
-const PLACES: [(&str, Place); 7] = [
+const PLACES: [(&str, Place); 8] = [
     (begin::PATH, Place::Begin),
     (callback::PATH, Place::Callback),
+    (kept_post::PATH, Place::Form),
     (logout::PATH, Place::Logout),
     (logout::SIGNED_OUT, Place::SignedOut),
     (status::PATH, Place::Status),
@@ -41,9 +44,17 @@ impl Place {
         snapshot.login.is_on() && (for_sso || snapshot.login.hosts.has(arrived.authority.name()))
     }
 
+    /// What ends sessions comes first.
+    pub const fn priority(self) -> Priority {
+        match self {
+            Place::Logout | Place::BackChannel | Place::FrontChannel => Priority::High,
+            Place::Begin | Place::Callback | Place::Form | Place::SignedOut | Place::Status => Priority::Normal,
+        }
+    }
+
     const fn allow(self) -> &'static str {
         match self {
-            Place::Begin | Place::Callback | Place::SignedOut | Place::FrontChannel => "GET, HEAD",
+            Place::Begin | Place::Callback | Place::Form | Place::SignedOut | Place::FrontChannel => "GET, HEAD",
             Place::Logout => "GET, HEAD, POST",
             Place::Status => "GET, HEAD, OPTIONS",
             Place::BackChannel => "POST",
@@ -73,6 +84,9 @@ impl Place {
         match self {
             Place::Begin => (303, "the gateway's way to the SSO"),
             Place::Callback => (303, "the gateway's way back from the SSO, for a browser that began a login"),
+            Place::Form => {
+                (200, "the gateway's page that asks whether to send a form, for the person whose form waits")
+            }
             Place::Logout => (200, "the gateway's page to sign out"),
             Place::SignedOut => (200, "the gateway's page after signing out"),
             Place::Status => (200, "the gateway's word on who is signed in, for the portals' pages"),
@@ -101,6 +115,7 @@ pub async fn answer(
     Ok(match place {
         Place::Begin => login.answer_begin(&visit, query).await,
         Place::Callback => login.answer_callback(&visit, query).await,
+        Place::Form => login.answer_form(&visit, query).await,
         Place::Logout => login.answer_logout(&visit, body).await,
         Place::SignedOut => login.answer_signed_out(&visit),
         Place::Status => login.answer_status(&visit).await,

@@ -58,7 +58,8 @@ pub async fn take<'a>(
     // By subject or client without a token: a fault of config on level 0, and there is a token on every other.
     let Some(key) = key(rate, client, permit) else { return Ok(None) };
     let counted = match (&rate.shared, view.rates()) {
-        (Some(counter), Some(store)) => shared(counter, store, rate.by, client, permit).await,
+        // Boxed: few routes ask another server, and none should carry the wait for it.
+        (Some(counter), Some(store)) => Box::pin(shared(counter, store, rate.by, client, permit)).await,
         _ => None,
     };
     let alone = || rate.limiter.check(key, Instant::now());

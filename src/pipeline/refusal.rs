@@ -69,7 +69,7 @@ impl Refusal {
             Refusal::Denied(denied) => denied.code(),
             Refusal::Login(needed) => needed.code,
             Refusal::CrossSite => Code::CrossSite,
-            Refusal::FormGone => Code::LoginExpired,
+            Refusal::FormGone => Code::FormGone,
             Refusal::SsoUnavailable => Code::SsoUnavailable,
             Refusal::StoreAway => Code::SessionStoreAway,
             Refusal::RateLimited(..) => Code::RateLimited,

@@ -20,7 +20,6 @@ use crate::auth::session::{Facts, admit_session};
 use crate::auth::{Denied, Permit, Requirement, Verified};
 use crate::body::Body;
 use crate::config::model::{IdentityKind, Via};
-use crate::forward::headers::OWN_COOKIES;
 use crate::intake::Arrived;
 use crate::live::RouteLive;
 use crate::login::begin::Wanted;
@@ -30,7 +29,7 @@ use crate::login::refresh::Fresh;
 use crate::login::stats::KeptForm;
 use crate::login::{Party, Visit, form};
 use crate::message::Upgrade;
-use crate::session::{Jar, Loaded};
+use crate::session::Loaded;
 use crate::words::{Code, Level, Scheme};
 
 /// A caller who was let in.
@@ -38,12 +37,11 @@ pub struct Entered {
     pub permit: Permit,
     /// `None`: by a token, or on a route that is open to anyone.
     pub session: Option<Loaded>,
-    pub cookies: Vec<HeaderValue>,
 }
 
 impl From<Permit> for Entered {
     fn from(permit: Permit) -> Entered {
-        Entered { permit, session: None, cookies: Vec::new() }
+        Entered { permit, session: None }
     }
 }
 
@@ -87,8 +85,15 @@ pub fn is_asked(requirement: &Requirement, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Judges the caller's session by what the route asks.
-pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrived) -> Result<Entered, Refusal> {
+/// Judges the caller's session by what the route asks. `cookies`: to set with the answer, also with a refusal: a refresh
+/// token that was used is good for nothing any more, and the new one must not be lost.
+pub async fn admit(
+    gate: &Gate,
+    view: &View,
+    route: &RouteLive,
+    arrived: &Arrived,
+    cookies: &mut Vec<HeaderValue>,
+) -> Result<Entered, Refusal> {
     let requirement = &*route.requirement;
     let origin = origin(gate, arrived);
     let visit = visit(gate, view, arrived, &origin);
@@ -102,13 +107,12 @@ pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrive
         Refusal::Login(Box::new(need_login(view, requirement, party, arrived, &origin, denied, session)))
     };
     let load = || async {
-        let loaded = visit.sessions.load(visit.known, visit.headers, visit.now).await;
+        let loaded = visit.sessions.load(visit.known, visit.headers, visit.host, visit.now).await;
         let loaded = loaded.map_err(|_| Refusal::StoreAway)?;
         // One of another issuer stands for nobody here.
-        loaded.filter(|l| *l.session().issuer == *issuer.model.name).ok_or_else(|| needs(Denied::TokenMissing, None))
+        loaded.filter(|l| l.session().issuer == *issuer.iss()).ok_or_else(|| needs(Denied::TokenMissing, None))
     };
     let mut loaded = load().await?;
-    let mut cookies = Vec::new();
     if view.agency(route.agency).agency.identity == IdentityKind::Token {
         // Boxed: a refresh is rare.
         let fresh = Box::pin(login.freshen(party, &loaded, &visit)).await.map_err(|_| Refusal::StoreAway)?;
@@ -117,47 +121,53 @@ pub async fn admit(gate: &Gate, view: &View, route: &RouteLive, arrived: &Arrive
             Fresh::Renewed(set) => {
                 cookies.extend(set.values().iter().cloned());
                 loaded = load().await?;
+                // It was another's turn, and they got none.
+                if loaded.session().tokens.expires.is_some_and(|at| at <= visit.now) {
+                    return Err(Refusal::SsoUnavailable);
+                }
             }
             Fresh::Gone => return Err(needs(Denied::TokenMissing, None)),
             Fresh::Away => return Err(Refusal::SsoUnavailable),
         }
     }
-    let caller = caller(&loaded, requirement, party, visit.now);
-    let admitted = admit_session(requirement, &caller, issuer.model.clock_skew, visit.now);
-    let permit = admitted.map_err(|denied| match denied {
+    let permit = strongest(&loaded, requirement, party, visit.now).map_err(|denied| match denied {
         Denied::LevelTooLow { .. } | Denied::AuthenticationTooOld => needs(denied, Some(&loaded)),
         denied => Refusal::Denied(denied),
     })?;
     if let Some(set) = visit.sessions.touch(&loaded, visit.headers, visit.now) {
         // The whole session as it is now: a cookie is set once in an answer (RFC 6265 section 4.1.1).
-        cookies = set.values().to_vec();
+        *cookies = set.values().to_vec();
     }
-    Ok(Entered { permit, session: Some(loaded), cookies })
+    Ok(Entered { permit, session: Some(loaded) })
 }
 
-/// What the session says of its caller, made once for each level that it has.
-fn caller(loaded: &Loaded, requirement: &Requirement, party: &Party, now: i64) -> Arc<Verified> {
-    let level = loaded.level_at(now);
+/// Admits by the strongest authentication of the session that suffices: a weaker one may be the more recent, and is what
+/// `max_age` of such a route asks for. Errors: why the strongest does not.
+fn strongest(loaded: &Loaded, requirement: &Requirement, party: &Party, now: i64) -> Result<Permit, Denied> {
+    let skew = party.issuer.model.clock_skew;
+    let mut levels = loaded.levels_at(now);
+    let judge = |level| admit_session(requirement, &caller(loaded, party, level), skew, now);
+    let first = levels.next().ok_or(Denied::TokenMissing).and_then(judge);
+    first.or_else(|denied| levels.find_map(|level| judge(level).ok()).ok_or(denied))
+}
+
+/// What one authentication says of the caller, made once: its level, its value and its time belong together.
+fn caller(loaded: &Loaded, party: &Party, level: Level) -> Arc<Verified> {
     let session = loaded.session();
-    // A login at a lower level may be the more recent one, and is what `max_age` of such a route asks for.
-    let enough = [Level::ONE, Level::TWO, Level::THREE].into_iter().filter(|l| *l >= requirement.level && *l <= level);
-    let auth_time = enough.filter_map(|level| session.auth_time_for(level)).max();
-    let make = || {
+    loaded.memo(level, || {
         let standing = session.standing(level);
         Verified::of_session(Facts {
             issuer: party.issuer.iss(),
             subject: &session.sub,
             client: &party.client.id,
             acr: standing.map(|standing| &*standing.acr),
-            level,
-            auth_time: auth_time.or(standing.and_then(|standing| standing.auth_time)),
+            level: party.worth(session, level),
+            auth_time: standing.and_then(|standing| standing.auth_time),
             scopes: session.scope.split(' ').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
             claims: &session.claims,
             access_token: session.tokens.access.as_ref(),
         })
-    };
-    let known = loaded.memo(level, make);
-    if requirement.max_age.is_none() || known.auth_time == auth_time { known } else { Arc::new(make()) }
+    })
 }
 
 fn need_login(
@@ -264,7 +274,12 @@ pub async fn restore(view: &View, arrived: &mut Arrived, body: Body, now: i64) -
 }
 
 /// A form is sent by its own subject's session alone.
-pub fn claim_form(view: &View, ticket: Option<Ticket>, entered: &mut Entered) -> Result<(), Refusal> {
+pub fn claim_form(
+    view: &View,
+    ticket: Option<Ticket>,
+    entered: &Entered,
+    cookies: &mut Vec<HeaderValue>,
+) -> Result<(), Refusal> {
     let Some(ticket) = ticket else { return Ok(()) };
     let stats = view.snapshot.login.stats();
     let session = entered.session.as_ref().map(Loaded::session);
@@ -273,25 +288,23 @@ pub fn claim_form(view: &View, ticket: Option<Ticket>, entered: &mut Entered) ->
         return Err(Refusal::FormGone);
     }
     stats.form(KeptForm::Sent);
-    entered.cookies.extend(ticket.cleared());
+    cookies.extend(ticket.cleared());
     Ok(())
 }
 
-/// The jar of a cookie that the configuration names otherwise than the gateway's others: those `forward` keeps from agencies
-/// by their prefix.
-pub fn renamed(view: &View) -> Option<&Jar> {
-    Some(view.snapshot.sessions.jar()).filter(|jar| !jar.name().as_bytes().starts_with(OWN_COOKIES))
-}
-
 /// What the answer to a session's caller carries: it is kept nowhere, so that after a logout the back button shows nothing.
-pub fn mark(response: &mut Response<Body>, cookies: &[HeaderValue]) {
+pub fn mark(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     let strict = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("no-store"));
     if !headers.get_all(header::CACHE_CONTROL).iter().any(strict) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
+}
+
+/// Sets the gateway's own cookies.
+pub fn set(response: &mut Response<Body>, cookies: Vec<HeaderValue>) {
     for cookie in cookies {
-        headers.append(header::SET_COOKIE, cookie.clone());
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }
 
@@ -345,6 +358,7 @@ pub fn visit<'a>(gate: &'a Gate, view: &'a View, arrived: &'a Arrived, origin: &
         method: &arrived.method,
         headers: &arrived.headers,
         origin,
+        host: arrived.authority.name(),
         request_id: arrived.request_id,
         contact: &view.snapshot.config.contact,
         now: gate.worker.clock.now(),

@@ -124,10 +124,17 @@ impl Asking<'_> {
             Found::Unknown => return self.unrouted(&arrived, &Refusal::RouteUnknown).into(),
         };
         let mut record = self.record(route.stat, &arrived.method, arrived.request_id);
+        // 503, before anything that costs: more than this worker can bear.
+        if gate.worker.overload.refuses(route.priority, gate.won.take()) {
+            return self.refuse(Some(route), &arrived.headers, &Refusal::Overloaded, record).into();
+        }
         // 400, 401, 403, 429, 503: who asks for what, and how strongly.
         let verify = snapshot.config.agencies[route.agency.0 as usize].verify.as_ref();
+        let mut cookies = Vec::new();
         let admitted = match verify {
-            Some(verify) if may_ask(verify, &gate.conn) => admit(gate, view, route, &arrived, &mut record).await,
+            Some(verify) if may_ask(verify, &gate.conn) => {
+                admit(gate, view, route, &arrived, &mut record, &mut cookies).await
+            }
             _ => Err(Refusal::MayNotAsk),
         };
         let entered = match admitted {
@@ -135,7 +142,7 @@ impl Asking<'_> {
             Err(refusal) => {
                 let mut response = self.refuse(Some(route), &arrived.headers, &refusal, record);
                 let origin = tells_scheme.then(|| origin(gate, &arrived));
-                told::with_no(&refusal, origin.as_deref(), &mut response);
+                told::with_no(&refusal, origin.as_deref(), &cookies, &mut response);
                 return response.into();
             }
         };
@@ -146,7 +153,7 @@ impl Asking<'_> {
         if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
             headers.insert(X_REQUEST_ID, id);
         }
-        told::with_yes(&entered, snapshot.sessions.jar(), &arrived.headers, headers);
+        told::with_yes(&entered, &cookies, snapshot.sessions.jar(), &arrived.headers, headers);
         forward::headers::identity(headers, None, &entered.permit, agency, &snapshot.signer, gate.worker.clock.now());
         record.status = response.status().as_u16();
         Verdict { response, allowed: Some(agency.identity) }

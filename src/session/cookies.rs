@@ -110,7 +110,9 @@ impl Jar {
     pub fn strip_answer(&self, headers: &mut HeaderMap) {
         let ours = |value: &HeaderValue| {
             let pair = value.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
-            self.is_ours(split(pair).0)
+            // A cookie without a name, `=NAME=VALUE`, is sent back as `NAME=VALUE` by browsers that take it.
+            let (name, value) = split(pair);
+            self.is_ours(if name.is_empty() { split(value).0 } else { name })
         };
         if !headers.get_all(header::SET_COOKIE).iter().any(ours) {
             return;

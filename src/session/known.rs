@@ -74,6 +74,15 @@ impl Loaded {
         }
     }
 
+    /// The levels that stand now, the highest first.
+    pub fn levels_at(&self, now: UnixTime) -> impl Iterator<Item = Level> {
+        let Inner { session, limits, kept, .. } = &*self.0;
+        [Level::THREE, Level::TWO, Level::ONE].into_iter().filter(move |level| match kept {
+            Kept::Here { record, .. } => record.stands(session, *level, limits, now),
+            Kept::Copy { .. } => session.stands(*level, limits, session.seen, 0, now),
+        })
+    }
+
     /// Seconds until the level it has now ends if the session is not used again.
     pub fn left(&self, now: UnixTime) -> i64 {
         let seen = match &self.0.kept {

@@ -85,6 +85,13 @@ impl Record {
         if gone & DEAD != 0 { Level::NONE } else { session.level_seen(limits, seen, gone, now) }
     }
 
+    /// Whether this level stands, whatever others do.
+    pub(super) fn stands(&self, session: &Session, level: Level, limits: &Limits, now: UnixTime) -> bool {
+        let seen = self.seen();
+        let gone = self.gone.load(Ordering::Acquire);
+        gone & DEAD == 0 && session.stands(level, limits, seen, gone, now)
+    }
+
     pub(super) fn touch(&self, session: &Session, limits: &Limits, now: UnixTime) {
         let seen = self.seen();
         if now < seen.saturating_add(TOUCH) {

@@ -142,8 +142,15 @@ impl Sessions {
         }
     }
 
-    /// The session of a request, if it brings one that stands. Waits only for a store that is elsewhere, at most a second.
-    pub async fn load(&self, known: &Known, headers: &HeaderMap, now: UnixTime) -> Result<Option<Loaded>, StoreAway> {
+    /// The session of a request, if it brings one that stands, on the host where it began: who gets to see a portal's cookie,
+    /// its agency's own proxy, opens no other portal with it. Waits only for a store that is elsewhere, at most a second.
+    pub async fn load(
+        &self,
+        known: &Known,
+        headers: &HeaderMap,
+        host: &[u8],
+        now: UnixTime,
+    ) -> Result<Option<Loaded>, StoreAway> {
         let Some(text) = self.jar.first(headers) else { return Ok(None) };
         let may_know = match &self.common.store {
             Store::Memory(_) => true,
@@ -167,6 +174,9 @@ impl Sessions {
                 None => return Ok(None),
             },
         };
+        if loaded.session().host.as_bytes() != host {
+            return Ok(None);
+        }
         if loaded.level_at(now) == Level::NONE {
             self.expire(loaded.id());
             return Ok(None);

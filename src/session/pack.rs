@@ -15,7 +15,7 @@ use super::state::{Session, Standing, Tokens};
 use crate::clock::UnixTime;
 use crate::secret::Secret;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const SAME_AS_ABOVE: u8 = 2;
 const PRESENT: u8 = 1;
@@ -34,6 +34,7 @@ pub(super) fn pack(session: &Session) -> Vec<u8> {
 pub(super) fn pack_in(session: &Session, shapes: Option<&Shapes>) -> Vec<u8> {
     let mut out = vec![VERSION];
     text(&mut out, &session.issuer);
+    text(&mut out, &session.host);
     text(&mut out, &session.sub);
     optional(&mut out, session.sid.as_deref());
     optional(&mut out, session.name.as_deref());
@@ -71,6 +72,7 @@ pub(super) fn unpack_in(packed: &[u8], shapes: Option<&Shapes>) -> Option<Sessio
         return None;
     }
     let issuer = Arc::from(read.text()?);
+    let host = Arc::from(read.text()?);
     let sub = read.text()?;
     let (sid, name) = (read.optional()?, read.optional()?);
     let claims = read.claims(shapes)?;
@@ -94,7 +96,7 @@ pub(super) fn unpack_in(packed: &[u8], shapes: Option<&Shapes>) -> Option<Sessio
     let expires = read.optional_time(created)?;
     let tokens = Tokens { id, access, refresh, expires };
     let scope = read.text()?;
-    Some(Session { issuer, sub, sid, name, claims, tokens, scope, created, seen, standings })
+    Some(Session { issuer, host, sub, sid, name, claims, tokens, scope, created, seen, standings })
 }
 
 fn pack_standing(out: &mut Vec<u8>, standing: &Standing, created: UnixTime) {

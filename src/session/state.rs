@@ -66,8 +66,10 @@ pub struct Tokens {
 
 #[derive(Clone, PartialEq)]
 pub struct Session {
-    /// The issuer's name in the configuration.
+    /// The issuer's `iss`: its name in the configuration may be given to another.
     pub issuer: Arc<str>,
+    /// The portal's host, as requests are matched: lower case, without port. Its cookie opens no other.
+    pub host: Arc<str>,
     /// Personal: never logged, never sent to an agency as it is.
     pub sub: String,
     /// What the SSO calls its own session, for its logout messages.
@@ -116,10 +118,11 @@ fn bit(level: Level) -> u8 {
 const DOWNWARDS: [Level; 3] = [Level::THREE, Level::TWO, Level::ONE];
 
 impl Session {
-    /// A session in which no level is reached yet.
+    /// A session in which no level is reached yet, on no host.
     pub fn new(issuer: Arc<str>, sub: String, now: UnixTime) -> Session {
         Session {
             issuer,
+            host: Arc::from(""),
             sub,
             sid: None,
             name: None,
@@ -153,11 +156,13 @@ impl Session {
 
     /// The same for a session that is known to have been used at `seen`, without the levels whose bits are in `gone`.
     pub(super) fn level_seen(&self, limits: &Limits, seen: UnixTime, gone: u8, now: UnixTime) -> Level {
-        let stands = |level: &Level| {
-            let standing = self.standing(*level).filter(|_| gone & bit(*level) == 0);
-            standing.is_some_and(|standing| now < limits.end(*level, standing.reached_at, seen))
-        };
-        DOWNWARDS.into_iter().find(stands).unwrap_or(Level::NONE)
+        DOWNWARDS.into_iter().find(|level| self.stands(*level, limits, seen, gone, now)).unwrap_or(Level::NONE)
+    }
+
+    /// Whether this level stands, whatever others do.
+    pub(super) fn stands(&self, level: Level, limits: &Limits, seen: UnixTime, gone: u8, now: UnixTime) -> bool {
+        let standing = self.standing(level).filter(|_| gone & bit(level) == 0);
+        standing.is_some_and(|standing| now < limits.end(level, standing.reached_at, seen))
     }
 
     /// Bits of the levels that ended by now, for a session used last at `seen`.

@@ -41,7 +41,7 @@ impl Node {
     }
 
     async fn load(&self, browser: &HeaderMap, now: UnixTime) -> Option<Loaded> {
-        self.sessions.load(&self.known, browser, now).await.unwrap()
+        self.sessions.load(&self.known, browser, b"", now).await.unwrap()
     }
 
     async fn login(&self, session: Session) -> HeaderMap {

@@ -97,6 +97,20 @@ struct Line {
     stuck: Notify,
 }
 
+impl Line {
+    /// An answer over `held` was missed. What was asked of a connection that was left already says nothing of the next.
+    fn miss(&self, held: &Arc<MultiplexedConnection>) {
+        let is_current = self.connection.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, held));
+        if is_current && self.missed.fetch_add(1, Ordering::Relaxed) + 1 >= MISSES {
+            // At once, not when the keeper comes to it: whoever asks next must not wait.
+            let left = self.connection.compare_and_swap(held, None);
+            if left.as_ref().is_some_and(|left| Arc::ptr_eq(left, held)) {
+                self.stuck.notify_one();
+            }
+        }
+    }
+}
+
 impl Store {
     /// Begins to connect, and keeps connected. Must be called on a tokio runtime; costs nothing but a task until the
     /// connection is there.
@@ -130,8 +144,8 @@ impl Store {
 
     async fn send(&self, cmd: &Cmd, limit: Duration) -> Result<Value, (Missing, Option<RedisError>)> {
         let line = &self.0.line;
-        let Some(connection) = line.connection.load_full() else { return Err((Missing::Away, None)) };
-        let mut connection = MultiplexedConnection::clone(&connection);
+        let Some(held) = line.connection.load_full() else { return Err((Missing::Away, None)) };
+        let mut connection = MultiplexedConnection::clone(&held);
         match timeout(limit, connection.send_packed_command(cmd)).await {
             Ok(Ok(value)) => {
                 line.missed.store(0, Ordering::Relaxed);
@@ -139,11 +153,7 @@ impl Store {
             }
             Ok(Err(error)) => Err((Missing::Failed, Some(error))),
             Err(_) => {
-                if line.missed.fetch_add(1, Ordering::Relaxed) + 1 >= MISSES {
-                    // At once, not when the keeper comes to it: whoever asks next must not wait.
-                    line.connection.store(None);
-                    line.stuck.notify_one();
-                }
+                line.miss(&held);
                 Err((Missing::Late, None))
             }
         }
@@ -168,8 +178,9 @@ async fn keep(server: Arc<Server>, line: Arc<Line>) {
                 line.connection.store(Some(Arc::new(connection)));
                 let _up = seat.up();
                 let why = tokio::select! {
-                    () = driver => "the connection broke",
+                    biased;
                     () = line.stuck.notified() => "it does not answer in time",
+                    () = driver => "the connection broke",
                 };
                 line.connection.store(None);
                 why.to_owned()
@@ -211,3 +222,6 @@ async fn connect(server: &Server) -> Result<Connected, String> {
 fn told(error: &RedisError) -> String {
     error.to_string().chars().filter(|c| !c.is_control()).take(200).collect()
 }
+
+#[cfg(test)]
+mod tests;

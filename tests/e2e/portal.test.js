@@ -1,24 +1,21 @@
 // One login for every portal, at a real SSO: the gateway is its client, proves itself by a key of its own, and pushes its
-// requests. A citizen's browser is played by hand; what a real one makes of the pages is tried elsewhere.
+// requests. A citizen's browser is played by hand; what a real one makes of the pages is tried in `browser/`.
 
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Citizen } from './citizen.js';
-import { Gateway, certificates, eventually, startAgency } from './gateway.js';
-import { AUDIENCE, LEVELS, signingKey, startSso } from './sso.js';
+import { eventually, startAgency } from './gateway.js';
+import { startPortals } from './portals.js';
 import { call } from './wire.js';
 
 const PORTALS = ['portal.tehran.example', 'tamin.example'];
 
 describe('portals behind a real SSO', { concurrency: false }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'darvazeh-portal-'));
-  const own = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  let [tls, ca, sso, agency, gateway] = [];
-  const at = (host, path) => `https://${host}:${gateway.port}${path}`;
+  let [portals, agency, gateway, ca, at] = [];
   const shown = (reply) => {
     assert.equal(reply.status, 200, reply.body);
     const assertion = JSON.parse(reply.body).headers['x-gateway-assertion'];
@@ -26,36 +23,14 @@ describe('portals behind a real SSO', { concurrency: false }, () => {
   };
 
   before(async () => {
-    ({ tls, ca } = certificates(folder, PORTALS));
-    writeFileSync(join(folder, 'client.key'), own.privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
-    const key = signingKey('ES256');
-    sso = await startSso({ tls, key });
     agency = await startAgency();
-    gateway = await Gateway.start({ folder, ca, yaml: yaml({ issuer: sso.issuer, agency: agency.url }) });
-    await gateway.keysAreLoaded();
-    // Now that the gateway's port is known, the SSO learns of its client.
-    await sso.stop();
-    const client = {
-      client_id: 'gateway',
-      redirect_uris: PORTALS.map((host) => at(host, '/.gateway/callback')),
-      post_logout_redirect_uris: PORTALS.map((host) => at(host, '/.gateway/signed-out')),
-      backchannel_logout_uri: at(PORTALS[0], '/.gateway/backchannel-logout'),
-      backchannel_logout_session_required: true,
-      token_endpoint_auth_method: 'private_key_jwt',
-      token_endpoint_auth_signing_alg: 'ES256',
-      jwks: { keys: [{ ...own.publicKey.export({ format: 'jwk' }), kid: 'k-1', use: 'sig', alg: 'ES256' }] },
-      id_token_signed_response_alg: 'ES256',
-    };
-    const tell = async (url, { method, headers, body }) => {
-      const reply = await call(url, { method, headers: Object.fromEntries(new Headers(headers)), body: String(body), ca });
-      return new Response(reply.body || null, { status: reply.status, headers: { 'content-type': 'application/json' } });
-    };
-    sso = await startSso({ tls, key, port: sso.port, clients: [client], fetch: tell });
+    portals = await startPortals({ folder, hosts: PORTALS, routes: routes(agency.url) });
+    ({ ca, at, gateway } = portals);
   });
 
   after(async () => {
-    const code = await gateway?.stop();
-    await Promise.all([sso?.stop(), agency?.stop()]);
+    const code = await portals?.stop();
+    await agency?.stop();
     rmSync(folder, { recursive: true, force: true });
     assert.equal(code, 0, 'a clean drain');
   });
@@ -90,22 +65,7 @@ describe('portals behind a real SSO', { concurrency: false }, () => {
   });
 });
 
-const yaml = ({ issuer, agency }) => `\
-version: 1
-listeners:
-  - name: public
-    address: 127.0.0.1:0
-    tls: { certificates: [{ cert: gateway.pem, key: gateway.key }] }
-admin: { address: "127.0.0.1:0" }
-state_dir: var
-issuers:
-  sso:
-    issuer: ${issuer}
-    ca: ca.pem
-    audiences: [${AUDIENCE}]
-    levels:
-      values: ${JSON.stringify(LEVELS)}
-    client: { id: gateway, key: { file: client.key }, key_id: k-1, par: required }
+const routes = (agency) => `\
 agencies:
   registry:
     title: { fa: سازمان ثبت, en: Registry }

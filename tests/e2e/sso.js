@@ -13,6 +13,13 @@ const PROOFS = { password: 'urn:example:level:1', code: 'urn:example:level:2', c
 const AMR = { password: ['pwd'], code: ['pwd', 'otp'], card: ['sc', 'pin'] };
 const SCOPES = 'openid insurance.read';
 
+/** Sets the SSO's clock ahead by so many seconds, or back. It is this process's clock, as far as `Date.now` is read. */
+export function setClock(seconds) {
+  Date.now = () => CLOCK() + seconds * 1000;
+}
+
+const CLOCK = Date.now;
+
 /** A signing key as JWK with a key id of its own. */
 export function signingKey(alg) {
   const { privateKey } = alg === 'ES256'
@@ -34,17 +41,21 @@ export async function startSso({ tls, key, port = 0, clients = [], fetch }) {
   const metadata = provider.callback();
   respond = (request, response) => {
     if (!request.url.startsWith('/interaction/')) return metadata(request, response);
+    if (request.method === 'GET') sso.asked += 1;
     return interaction(provider, request, response).catch((error) => response.writeHead(500).end(String(error)));
   };
-  return {
+  const sso = {
     issuer,
     port: server.address().port,
+    /** How often somebody was shown the login form. */
+    asked: 0,
     async stop() {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await closed;
     },
   };
+  return sso;
 }
 
 function configuration(key, clients, fetch) {
@@ -86,13 +97,17 @@ function configuration(key, clients, fetch) {
   };
 }
 
-/** Asks to log in anew when the session is weaker than every requested `acr` value (OpenID Connect Core, 3.1.2.1). */
+/**
+ * Asks to log in anew when the session is weaker than every requested `acr` value, once: `acr_values` is a wish (OpenID
+ * Connect Core, 3.1.2.1), and who cannot fulfil it goes back with what they have.
+ */
 function policy() {
   const base = interactionPolicy.base();
   const { Check } = interactionPolicy;
   base.get('login').checks.add(new Check('acr_too_low', 'a stronger login is required', ({ oidc }) => {
     const asked = oidc.params.acr_values?.split(' ').map((value) => LEVELS[value] ?? 0) ?? [];
     const has = LEVELS[oidc.session.acr] ?? 0;
+    if (oidc.result?.login) return Check.NO_NEED_TO_PROMPT;
     return asked.length > 0 && has < Math.min(...asked) ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT;
   }));
   return base;
@@ -107,16 +122,23 @@ async function granted({ oidc }) {
   return grant;
 }
 
-/** GET shows the login form, POST takes it: `user`, `proof`, and `ago`, the age in seconds of an earlier login. */
+/**
+ * GET shows the login form, POST takes it. The level is that of the strongest proof that is presented: a password, a code or
+ * the PIN of a card; `proof` names it outright, and `ago` is the age in seconds of an earlier login. `cancel` declines.
+ */
 async function interaction(provider, request, response) {
   const { prompt, params } = await provider.interactionDetails(request, response);
   if (request.method === 'GET') {
-    response.setHeader('Content-Type', 'text/html');
-    response.end(`<form method="post"><h1>${prompt.name}</h1><p>acr: ${params.acr_values ?? ''}</p></form>`);
+    response.setHeader('Content-Type', 'text/html; charset=utf-8');
+    response.end(loginPage(prompt.name, params.acr_values ?? ''));
     return;
   }
   const form = new URLSearchParams(await text(request));
-  const proof = form.get('proof');
+  if (form.has('cancel')) {
+    await provider.interactionFinished(request, response, { error: 'access_denied', error_description: 'declined' });
+    return;
+  }
+  const proof = form.get('proof') ?? ['card', 'code', 'password'].find((name) => form.get(name));
   await provider.interactionFinished(request, response, {
     login: {
       accountId: form.get('user'),
@@ -127,3 +149,14 @@ async function interaction(provider, request, response) {
   });
 }
 
+const loginPage = (prompt, asked) => `<!DOCTYPE html>
+<html lang="en"><head><title>National SSO</title></head><body>
+<h1>${prompt}</h1><p id="asked">acr: ${asked}</p>
+<form method="post">
+<p><label>National number <input name="user" autofocus></label></p>
+<p><label>Password <input name="password" type="password"></label></p>
+<p><label>Code sent to the phone <input name="code" inputmode="numeric" autocomplete="one-time-code"></label></p>
+<p><label>PIN of the national card <input name="card" type="password"></label></p>
+<p><button id="sign-in">Sign in</button> <button name="cancel" value="yes">Cancel</button></p>
+</form></body></html>
+`;

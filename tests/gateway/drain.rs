@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::support::agency::{Agency, ByHand, ok};
 use crate::support::client::{H2, connect, get, h2_get, send};
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, directory};
 use crate::support::verdict::assert_passed;
 use crate::support::websocket::{ACCEPTANCE, opening};
 use crate::support::{PATIENCE, frames, within, world};
@@ -38,6 +38,30 @@ async fn a_request_in_flight_is_finished_and_the_exit_is_clean() {
     assert_eq!(answer.text(), "finished");
     assert_eq!(answer.head.get("connection"), Some("close"));
     assert!(caller.rest().await.is_empty());
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+/// A drain lasts as long as its slowest request, and what is answered meanwhile is logged meanwhile.
+#[tokio::test]
+async fn the_log_goes_on_during_a_drain() {
+    let agency = ByHand::start().await;
+    // Of two workers, one would be done with the quick request, and end.
+    let dir = std::sync::Arc::new(directory(&world::standard(&agency.url()).yaml()));
+    let gateway = Gateway::try_start_with(dir, &[("DARVAZEH_WORKERS", "1")]).await;
+    let gateway = gateway.unwrap_or_else(|failed| panic!("the gateway did not start: {}", failed.stderr));
+    let (mut quick, mut slow) = (connect(&gateway).await, connect(&gateway).await);
+    quick.send(get("/open", &[])).await.expect("open");
+    let (mut first, _) = agency.request().await;
+    slow.send(get("/open", &[])).await.expect("open");
+    let (mut second, _) = agency.request().await;
+    gateway.signal("TERM");
+    closed(&gateway).await;
+    first.send(ok("quick")).await.expect("open");
+    let answer = quick.answer().await;
+    assert_passed(&answer);
+    gateway.log_of(answer.head.get("x-request-id").expect("every answer has one")).await;
+    second.send(ok("slow")).await.expect("open");
+    assert_passed(&slow.answer().await);
     assert_eq!(gateway.exit().await.code(), Some(0));
 }
 

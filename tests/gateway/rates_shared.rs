@@ -128,3 +128,21 @@ async fn a_redis_that_hangs_costs_a_few_requests_the_time_out_and_then_nothing()
     redis.signal("CONT");
     connected(&gateway).await;
 }
+
+/// A clock that was set back, or a replica's that is behind, leaves instants that lie far ahead: they lock nobody out.
+#[tokio::test]
+async fn an_instant_of_another_clock_locks_nobody_out() {
+    let agency = Agency::hello().await;
+    let Some(redis) = Redis::start().await else { return };
+    let gateway = config(&agency, &redis, 100_000, 0, "address").start().await;
+    connected(&gateway).await;
+    let request = get("/rated", &[]);
+    assert_passed(&send(&gateway, &request).await);
+    let keys = redis.ask("KEYS darvazeh:rate:*").await;
+    let key = keys.lines().find(|line| line.starts_with("darvazeh:rate:")).expect("a count");
+    redis.ask(&format!("SET {key} 99999999999999999 PX 86400000")).await;
+    assert_refused(&send(&gateway, &request).await, 429, "rate_limited");
+    // The budget counts as used up, and comes back from now on: one request each 36 ms.
+    let again = async { while send(&gateway, &request).await.status() != 200 {} };
+    crate::support::within("a request that is let in", again).await;
+}

@@ -2,12 +2,13 @@
 
 use crate::support::agency::Agency;
 use crate::support::certs::{Authority, Trust, ca};
-use crate::support::client::{H2, bearer, connect_as, connect_plain, get, h2_get, request, send};
+use crate::support::client::{H2, bearer, connect, connect_as, connect_plain, get, h2_get, request, send};
 use crate::support::gateway::{Gateway, Metrics};
 use crate::support::sso::unb64;
 use crate::support::token::{acr, token};
 use crate::support::verdict::{Challenge, assert_refused};
 use crate::support::wire::Message;
+use crate::support::within;
 use crate::support::world::{Config, TLS};
 
 /// Agency `tax` with a proxy of its own on this host: `/l1`… by level, `/open`, and `/post` for one method.
@@ -416,4 +417,25 @@ async fn a_refused_question_leaves_the_connection_open() {
         wire.send(question(FAMILIES[1], "GET", uri, &[])).await.expect("it is read");
         assert_eq!(wire.answer_to("GET").await.status(), status, "{uri}");
     }
+}
+
+/// Questions are load like requests, and are shed like them. Every process takes more than 16 MiB.
+#[tokio::test]
+async fn a_worker_with_too_much_to_bear_sheds_questions_too() {
+    let config = asked_about().top("overload: { memory: 16MiB, queue_delay: off }\nworkers: 1");
+    let gateway = config.start().await;
+    // Later connections would be turned away.
+    let mut wire = connect(&gateway).await;
+    let shed = async {
+        loop {
+            wire.send(question(FAMILIES[0], "GET", "/open", &[])).await.expect("kept alive");
+            let answer = wire.answer().await;
+            if answer.status() != 200 {
+                return answer;
+            }
+        }
+    };
+    let answer = within("a question is shed", shed).await;
+    assert_refused(&answer, 503, "overloaded");
+    assert!(answer.head.has("retry-after"));
 }

@@ -7,6 +7,7 @@ use crate::provider::Provider;
 use crate::support::agency::Agency;
 use crate::support::sso;
 use crate::support::token::now;
+use crate::support::within;
 use crate::world::{CLIENT, SESSIONS, TAMIN, TEHRAN, World, at, config};
 
 fn refused(page: &Page, status: u16, code: &str) {
@@ -163,4 +164,69 @@ async fn an_address_begins_only_so_many_logins() {
     assert_eq!(another.fetch(&at(TEHRAN, "/l1")).await.error(), Some("login_required"), "a route is no login");
     // Who is logged in does not begin one.
     assert_eq!(another.fetch(&at(TEHRAN, "/.gateway/session")).await.status(), 200);
+}
+
+/// Anybody can begin logins: of an SSO that does not answer, a bounded number waits, and the log is not flooded.
+#[tokio::test]
+async fn a_flood_of_logins_does_not_swamp_a_sso_that_hangs() {
+    const BOUND: usize = 128;
+    let sso = Provider::start().await;
+    sso.manner().par = true;
+    let world = World::with(CLIENT, "timeouts: { connect: 5s }", sso).await;
+    world.sso.manner().hangs = true;
+    let (told, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..BOUND + 40 {
+        let (mut browser, told) = (world.browser(), told.clone());
+        tokio::spawn(async move {
+            let page = browser.send("GET", &at(TEHRAN, "/.gateway/login"), &["Accept: */*"], "").await;
+            let _ = told.send((page.status(), page.error().map(str::to_owned)));
+        });
+    }
+    for _ in 0..40 {
+        let answer = within("a login that is turned away", answers.recv()).await;
+        assert_eq!(answer, Some((503, Some("sso_unavailable".to_owned()))));
+    }
+    assert!(world.sso.hanging() <= BOUND, "{}", world.sso.hanging());
+    let lines = world.gateway.stderr.all();
+    assert!(lines.iter().filter(|line| line.contains("a login failed")).count() < 10, "{lines:?}");
+}
+
+/// The gateway's own pages are load like requests. Every process takes more than 16 MiB.
+#[tokio::test]
+async fn a_worker_with_too_much_to_bear_sheds_its_own_pages_too() {
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    let config = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }");
+    let yaml = config.top("overload: { memory: 16MiB, queue_delay: off }\nworkers: 1").yaml();
+    let world = World::of(&yaml, agency, sso).await;
+    let browser = world.browser();
+    // One connection: others would be turned away.
+    let mut wire = browser.open("GET", &at(TEHRAN, "/.gateway/session"), &[], "").await;
+    let shed = async {
+        loop {
+            let answer = wire.answer().await;
+            if answer.status() != 200 {
+                return answer;
+            }
+            let again = format!("GET /.gateway/session HTTP/1.1\r\nHost: {TEHRAN}\r\n\r\n");
+            wire.send(again).await.expect("kept alive");
+        }
+    };
+    let answer = within("a page is shed", shed).await;
+    assert_eq!((answer.status(), answer.head.get("x-gateway-error")), (503, Some("overloaded")));
+}
+
+/// A portal's cookie opens that portal alone: its agency's own proxy, which is sent it, is nobody elsewhere.
+#[tokio::test]
+async fn a_portals_cookie_opens_no_other_portal() {
+    let world = World::start().await;
+    let mut citizen = world.browser();
+    assert_eq!(citizen.go(&at(TEHRAN, "/l1")).await.status(), 200);
+    let mut thief = world.browser();
+    for (name, value) in citizen.cookies_of(TEHRAN) {
+        thief.set_cookie(TAMIN, &name, &value);
+    }
+    refused(&thief.fetch(&at(TAMIN, "/l1")).await, 401, "login_required");
+    let told = thief.fetch(&at(TAMIN, "/.gateway/session")).await;
+    assert!(!told.text().contains("logout_url"), "{}", told.text());
+    assert_eq!(citizen.fetch(&at(TEHRAN, "/l1")).await.status(), 200, "and ends nothing");
 }

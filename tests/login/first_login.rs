@@ -45,6 +45,28 @@ async fn the_agency_is_told_who_and_gets_no_cookie_of_ours() {
     }
 }
 
+/// BF-6 holds whatever the session's cookie is called: no agency reads it, and none plants it.
+#[tokio::test]
+async fn a_cookie_of_another_name_is_kept_from_agencies_too() {
+    const PLANTS: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: __Host-portal=planted; Path=/; Secure\r\n\
+        Set-Cookie: =__Host-portal=planted; Path=/\r\nSet-Cookie: =__Host-darvazeh-login-a=planted\r\n\
+        Set-Cookie: theirs=2; Path=/\r\n\r\nhello";
+    let (sso, agency) = (Provider::start().await, Agency::start(|_| PLANTS.into()).await);
+    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml();
+    let yaml = yaml.replace(SESSIONS, "sessions: { grace: 0s, cookie: __Host-portal }");
+    let world = World::of(&yaml, agency, sso).await;
+    let mut browser = world.browser();
+    browser.set_cookie(TEHRAN, "theirs", "1");
+    let page = browser.go(&at(TEHRAN, "/l2")).await;
+    assert_eq!((page.status(), &*page.text()), (200, "hello"));
+    assert_eq!(world.agency.last().head.get("cookie"), Some("theirs=1"));
+    assert_eq!(page.answer.head.all("set-cookie"), ["theirs=2; Path=/"]);
+    for open in ["/open", "/l2"] {
+        assert_eq!(browser.fetch(&at(TEHRAN, open)).await.status(), 200);
+        assert_eq!(world.agency.last().head.get("cookie"), Some("theirs=2"), "{open}");
+    }
+}
+
 /// Point 4: silent at the second portal, by `prompt=none`; cookies are host-only.
 #[tokio::test]
 async fn the_second_portal_asks_nobody_anything() {
@@ -148,4 +170,19 @@ async fn a_reload_in_the_middle_of_a_login_changes_nothing() {
     assert_eq!(world.gateway.admin("POST", "/reload").await.status(), 200);
     assert_eq!(browser.fetch(&at(TEHRAN, "/l1")).await.status(), 200);
     assert_eq!(world.logins("silent").await, 1.0, "counters go on");
+}
+
+/// The name of an issuer may be given to another SSO (a stage, a successor), whose callers are other people.
+#[tokio::test]
+async fn a_session_of_one_sso_is_none_of_anothers_by_that_name() {
+    let world = World::start().await;
+    let mut browser = world.logged_in(3).await;
+    let other = Provider::start().await;
+    let file = world.gateway.config_file();
+    let yaml = std::fs::read_to_string(&file).unwrap().replace(&world.sso.issuer(), &other.issuer());
+    std::fs::write(&file, yaml).unwrap();
+    assert_eq!(world.gateway.admin("POST", "/reload").await.status(), 200);
+    let page = browser.fetch(&at(TEHRAN, "/l1")).await;
+    assert_eq!((page.status(), page.error()), (401, Some("login_required")));
+    assert_eq!(browser.fetch(&at(TEHRAN, "/.gateway/session")).await.json()["signed_in"], false);
 }

@@ -118,7 +118,9 @@ async fn a_fleet_with_sessions_in_cookies_shares_what_ended_and_what_was_used() 
     let at_sso = browser.send("GET", asked.location(), NAVIGATION, "").await;
     let back = at_sso.location().to_owned();
     let [mut there, mut again] = [at_another(&browser, &other), at_another(&browser, &world.gateway)];
-    let page = there.send("GET", &back, NAVIGATION, "").await;
+    let told = there.send("GET", &back, NAVIGATION, "").await;
+    assert_eq!(told.status(), 303, "{}", told.text());
+    let page = there.send("GET", &at(TEHRAN, told.location()), NAVIGATION, "").await;
     assert_eq!((page.status(), page.text().contains("amount")), (200, true), "{}", page.text());
     let replayed = again.send("GET", &back, NAVIGATION, "").await;
     assert_eq!((replayed.status(), replayed.error()), (400, Some("login_expired")), "used at the other gateway");

@@ -33,12 +33,31 @@ async fn a_form_waits_for_the_step_up_and_is_sent_once() {
     assert_eq!(assertion(&world.agency)["level"], 3);
     // A second click, or the back button, sends nothing.
     let again = browser.send("POST", &at(TEHRAN, &action), FORM, &go).await;
-    assert_eq!((again.status(), again.error()), (400, Some("login_expired")));
+    assert_eq!((again.status(), again.error()), (400, Some("form_gone")));
     assert_eq!(world.agency.seen().len(), before + 1);
     let forms = async |what: &str| {
         world.gateway.metrics().await.sum("darvazeh_kept_forms_total", &[&format!("outcome=\"{what}\"")])
     };
     assert_eq!((forms("kept").await, forms("sent").await, forms("gone").await), (1.0, 1.0, 1.0));
+}
+
+/// The page that asks may be loaded again, in its own browser and by its own person.
+#[tokio::test]
+async fn the_page_that_asks_may_be_loaded_again() {
+    let world = World::start().await;
+    let mut browser = world.logged_in(1).await;
+    let page = browser.submit(&at(TEHRAN, "/l3/pay"), BODY).await;
+    let url = page.url.clone();
+    assert!(url.contains("/.gateway/form?id=") && !url.contains("code="), "{url}");
+    let again = browser.go(&url).await;
+    assert_eq!(again.status(), 200);
+    assert!(
+        again.text().contains("amount") && again.text().contains(&page.attribute("name=\"gateway-send\" value=\""))
+    );
+    for mut other in [world.browser(), world.logged_in(3).await] {
+        let refused = other.go(&url).await;
+        assert_eq!((refused.status(), refused.error()), (400, Some("form_gone")));
+    }
 }
 
 /// Somebody else at the SSO, or another site's page, sends nothing.

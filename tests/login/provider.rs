@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -39,6 +40,8 @@ pub struct Manner {
     pub expires_in: i64,
     pub scope: Option<&'static str>,
     pub refresh: bool,
+    /// Of the token endpoint and pushed requests: no answer comes until it is over.
+    pub hangs: bool,
     /// Discovery offers pushed requests, and `iss` in answers.
     pub par: bool,
     pub says_iss: bool,
@@ -58,6 +61,7 @@ impl Default for Manner {
             expires_in: 300,
             scope: None,
             refresh: false,
+            hangs: false,
             par: false,
             says_iss: true,
         }
@@ -72,6 +76,7 @@ struct Seen {
     pushed: HashMap<String, HashMap<String, String>>,
     codes: HashMap<String, HashMap<String, String>>,
     access_tokens: u32,
+    hanging: usize,
     shown_certificate: bool,
 }
 
@@ -105,6 +110,12 @@ impl Provider {
                     let mut wire = Wire::over(tls, socket);
                     let Some(request) = wire.request().await else { return };
                     ours.seen.lock().unwrap().shown_certificate |= shown && request.head.target() == "/token";
+                    if ours.manner.lock().unwrap().hangs && ["/token", "/par"].contains(&request.head.target()) {
+                        ours.seen.lock().unwrap().hanging += 1;
+                        while ours.manner.lock().unwrap().hangs {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    }
                     let answer = ours.answer(&request);
                     let _ = wire.send(answer).await;
                     wire.close().await;
@@ -133,6 +144,11 @@ impl Provider {
 
     pub fn token_calls(&self) -> Vec<(HashMap<String, String>, String)> {
         self.seen.lock().unwrap().tokens.clone()
+    }
+
+    /// How many questions had no answer.
+    pub fn hanging(&self) -> usize {
+        self.seen.lock().unwrap().hanging
     }
 
     pub fn was_shown_a_certificate(&self) -> bool {

@@ -98,6 +98,8 @@ async fn a_page_learns_who_is_logged_in() {
     };
     assert_eq!(asked_by(&mut browser, &at(TAMIN, "")).await, (Some(at(TAMIN, "")), false));
     assert_eq!(asked_by(&mut browser, "https://evil.example").await, (None, false));
+    let clear = format!("http://{TAMIN}");
+    assert_eq!(asked_by(&mut browser, &clear).await, (None, false), "anybody on the way can write such a page");
 }
 
 /// A browser's own navigation gets the redirect, and says why in a field.

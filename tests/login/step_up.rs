@@ -82,3 +82,47 @@ async fn an_old_login_is_made_anew_where_its_age_counts() {
     assert_eq!(browser.go(&at(TEHRAN, "/fresh")).await.status(), 200);
     assert_eq!(browser.fetch(&at(TEHRAN, "/l2")).await.status(), 200, "the level that stood still stands");
 }
+
+/// RFC 9470: what an agency is told is one authentication, never the strength of one with the time of another.
+#[tokio::test]
+async fn level_and_time_are_of_one_authentication() {
+    let world = World::start().await;
+    let hour_ago = || crate::support::token::now() - 3600;
+    world.sso.manner().claims =
+        Some(|claims| drop(claims.insert("auth_time".into(), (crate::support::token::now() - 3600).into())));
+    let mut browser = world.logged_in(2).await;
+    // Anew, but at level 1 alone.
+    world.sso.manner().claims = None;
+    world.sso.manner().level = 1;
+    assert_eq!(browser.go(&at(TEHRAN, "/fresh")).await.status(), 200);
+    let told = assertion(&world.agency);
+    assert_eq!((told["level"].as_u64(), told["acr"].as_str()), (Some(1), Some("urn:example:level:1")));
+    assert!(told["auth_time"].as_i64().unwrap() > hour_ago() + 60);
+    for route in ["/l2", "/l1"] {
+        assert_eq!(browser.fetch(&at(TEHRAN, route)).await.status(), 200);
+        let told = assertion(&world.agency);
+        assert_eq!((told["level"].as_u64(), told["acr"].as_str()), (Some(2), Some("urn:example:level:2")), "{route}");
+        assert!(told["auth_time"].as_i64().unwrap() <= hour_ago() + 60, "{route}: the time of the weaker one");
+    }
+}
+
+/// A value that no longer stands for a level opens nothing, also in sessions that were there before; and nobody is sent in
+/// circles.
+#[tokio::test]
+async fn a_level_that_is_taken_from_a_value_is_taken_from_sessions() {
+    let world = World::start().await;
+    let mut browser = world.logged_in(3).await;
+    let file = world.gateway.config_file();
+    let yaml = std::fs::read_to_string(&file).unwrap();
+    let lower = yaml.replace(r#""urn:example:level:3": 3"#, r#""urn:example:level:3": 1, "urn:example:stronger": 3"#);
+    assert_ne!(lower, yaml);
+    std::fs::write(&file, lower).unwrap();
+    assert_eq!(world.gateway.admin("POST", "/reload").await.status(), 200);
+    assert_eq!(browser.fetch(&at(TEHRAN, "/l1")).await.status(), 200);
+    assert_eq!(assertion(&world.agency)["level"], 1);
+    let page = browser.fetch(&at(TEHRAN, "/l3")).await;
+    assert_eq!((page.status(), page.error()), (401, Some("level_too_low")));
+    assert_eq!(browser.fetch(&at(TEHRAN, "/.gateway/session")).await.json()["level"], 1);
+    let page = browser.go(&at(TEHRAN, "/l3")).await;
+    assert_eq!((page.status(), page.error()), (403, Some("unmet_authentication_requirements")), "{:?}", browser.went);
+}

@@ -1,9 +1,13 @@
 //! How the gateway proves who it is, pushed requests, and the SSO's own tokens for agencies that take them.
 
+use crate::browser::SCRIPT;
 use crate::provider::Provider;
+use crate::support::agency::Agency;
 use crate::support::certs;
+use crate::support::gateway::Metrics;
 use crate::support::sso::unb64;
-use crate::world::{CLIENT, TEHRAN, World, at};
+use crate::support::within;
+use crate::world::{CLIENT, IN_COOKIES, SESSIONS, TEHRAN, World, at, config};
 
 const KEYS: &str = "timeouts: { connect: 5s }";
 
@@ -124,4 +128,68 @@ async fn a_granted_scope_opens_what_asks_for_it() {
     let world = World::with(CLIENT, KEYS, sso).await;
     let mut browser = world.logged_in(1).await;
     assert_eq!(browser.fetch(&at(TEHRAN, "/scoped")).await.status(), 200);
+}
+
+/// A refresh token is used up when it was used: the new one reaches the browser whatever becomes of the request.
+#[tokio::test]
+async fn new_tokens_are_kept_also_when_the_request_fails() {
+    let sso = Provider::start().await;
+    {
+        let mut manner = sso.manner();
+        manner.refresh = true;
+        manner.expires_in = 30;
+    }
+    let agency = Agency::start(|request| match request.head.target() {
+        "/l1/broken" => "this is no HTTP\r\n\r\n".into(),
+        _ => crate::support::agency::ok("hello"),
+    });
+    let agency = agency.await;
+    let yaml = config(&sso, &agency, CLIENT, TOKEN).yaml().replace(SESSIONS, IN_COOKIES);
+    let world = World::of(&yaml, agency, sso).await;
+    let mut browser = world.logged_in(1).await;
+    for (path, code) in [("/l1/broken", "upstream_broke"), ("/l3", "level_too_low"), ("/scoped", "scope_missing")] {
+        let (before, refreshes) = (browser.session_of(TEHRAN), world.sso.token_calls().len());
+        let page = browser.fetch(&at(TEHRAN, path)).await;
+        assert_eq!((page.error(), world.sso.token_calls().len()), (Some(code), refreshes + 1));
+        assert_ne!(browser.session_of(TEHRAN), before, "{code}");
+    }
+}
+
+/// Who leaves in the middle of a refresh loses no login by it: the token that was used up is never shown again.
+#[tokio::test]
+async fn a_refresh_is_kept_when_its_caller_has_left() {
+    let sso = Provider::start().await;
+    {
+        let mut manner = sso.manner();
+        manner.refresh = true;
+        manner.expires_in = 30;
+    }
+    let world = World::with(CLIENT, TOKEN, sso).await;
+    let mut browser = world.logged_in(1).await;
+    let refreshed = |m: &Metrics| m.sum("darvazeh_session_refreshes_total", &["outcome=\"ok\""]);
+    let before = refreshed(&world.gateway.metrics().await);
+    world.sso.manner().hangs = true;
+    let wire = browser.open("GET", &at(TEHRAN, "/l1"), SCRIPT, "").await;
+    let asked = async {
+        while world.sso.hanging() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    within("the SSO to be asked", asked).await;
+    drop(wire);
+    let left = |m: &Metrics| m.sum("darvazeh_in_flight", &["route=\"l1\""]) == 0.0;
+    world.gateway.metrics_when("the caller has left", left).await;
+    {
+        let mut manner = world.sso.manner();
+        manner.expires_in = 300;
+        manner.hangs = false;
+    }
+    world.gateway.metrics_when("the refresh is done", |m| refreshed(m) == before + 1.0).await;
+    assert_eq!(browser.fetch(&at(TEHRAN, "/l1")).await.status(), 200);
+    let calls = world.sso.token_calls();
+    let mut shown: Vec<_> = calls.iter().filter_map(|(form, _)| form.get("refresh_token")).collect();
+    let all = shown.len();
+    shown.sort();
+    shown.dedup();
+    assert_eq!(shown.len(), all, "each is used once");
 }

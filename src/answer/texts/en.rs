@@ -78,6 +78,12 @@ pub(super) const fn texts(code: Code) -> &'static Texts {
             happened: "This sign-in is no longer valid: too much time has passed, it was used already, or your browser does not keep cookies.",
             remedy: "Start again from the page of the service. If it happens again, allow cookies for this site.",
         },
+        Code::FormGone => &Texts {
+            title: "This form is not waiting any more",
+            detail: "No form of this person waits here under this id for this browser: it was sent, is older than fifteen minutes, or its cookie is missing. It has not been sent again.",
+            happened: "The form was sent already, or it waited for more than a quarter of an hour. It has not been sent again.",
+            remedy: "See at the service whether it arrived, before you fill it in anew.",
+        },
         Code::LoginInvalid => &Texts {
             title: "The sign-in could not be confirmed",
             detail: "The answer of the SSO did not pass a check of the login; the log of the gateway names it.",

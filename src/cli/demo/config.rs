@@ -1,4 +1,7 @@
-//! The repository's `routes.yaml` with the ports of this run. Its relative paths (`certs/…`, `var`) resolve in the demo's directory.
+//! The repository's `routes.yaml` with the ports of this run, and two portals for a browser added to it. Its relative paths
+//! (`certs/…`, `var`) resolve in the demo's directory.
+
+use super::sign_in::CLIENT;
 
 const ROUTES: &str = include_str!("../../../routes.yaml");
 
@@ -15,6 +18,12 @@ pub struct Ports {
     pub sso: u16,
     /// Two machines of social-security, then the land registry.
     pub agencies: [u16; 3],
+    /// The gateway again, for browsers.
+    pub portals: u16,
+    /// The SSO's pages.
+    pub sign_in: u16,
+    /// Behind the portals of [`PORTALS`].
+    pub desks: [u16; 2],
 }
 
 impl Ports {
@@ -33,8 +42,68 @@ impl Ports {
     }
 }
 
-/// The text to run. One pass, so that a port just put in is never taken for one to be replaced.
+/// The hosts of the portals. Browsers know names below `localhost` to be this machine (RFC 6761 section 6.3), and take its
+/// pages for safe without TLS: so there is nothing to prepare, and no certificate to be warned of.
+pub const PORTALS: [&str; 2] = ["health.localhost", "land.localhost"];
+
+/// The text to run.
 pub fn text(ports: &Ports) -> String {
+    let mut text = with_ports(ports);
+    for (key, more) in [
+        ("\nlisteners:\n", listener(ports)),
+        ("\n  national-sso:\n", client(ports)),
+        ("\nagencies:\n", agencies(ports)),
+        ("\nroutes:\n", routes()),
+    ] {
+        text = text.replacen(key, &format!("{key}{more}"), 1);
+    }
+    text
+}
+
+fn listener(ports: &Ports) -> String {
+    format!("  - {{ name: portals, address: \"127.0.0.1:{}\" }}\n", ports.portals)
+}
+
+fn client(ports: &Ports) -> String {
+    let (people, gateway) = (format!("http://localhost:{}", ports.sign_in), format!("https://127.0.0.1:{}", ports.sso));
+    format!(
+        "    client: {{ id: {CLIENT}, auth: none, display_claim: name }}\n    metadata:\n      \
+         authorization_endpoint: {people}/authorize\n      token_endpoint: {gateway}/token\n      \
+         end_session_endpoint: {people}/logout\n      authorization_response_iss_parameter_supported: true\n"
+    )
+}
+
+fn agencies(ports: &Ports) -> String {
+    let agency = |(host, port): (&str, u16)| {
+        let title = format!("title: {{ fa: {host}, en: {host} }}");
+        format!("  {host}: {{ {title}, scope: national, endpoints: [\"http://127.0.0.1:{port}\"] }}\n")
+    };
+    PORTALS.into_iter().zip(ports.desks).map(agency).collect()
+}
+
+/// A front page for anyone, and one page for each level.
+fn routes() -> String {
+    let open = |host: &str| {
+        format!(
+            "  - {{ name: {host}, agency: {host}, match: {{ hosts: [{host}], path: / }}, require: {{ level: 0 }} }}\n"
+        )
+    };
+    let closed = |host: &str, level: usize, path: &str| {
+        format!(
+            "  - {{ name: {host}-{level}, agency: {host}, match: {{ hosts: [{host}], path: {path} }}, \
+             require: {{ level: {level}, via: session }} }}\n"
+        )
+    };
+    let all =
+        |host| open(host) + &PAGES.iter().enumerate().map(|(at, path)| closed(host, at + 1, path)).collect::<String>();
+    PORTALS.into_iter().map(all).collect()
+}
+
+/// By the level they take.
+pub const PAGES: [&str; 3] = ["/letters", "/records", "/account"];
+
+/// One pass, so that a port just put in is never taken for one to be replaced.
+fn with_ports(ports: &Ports) -> String {
     let mut parts = ROUTES.split(HOST);
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -56,7 +125,15 @@ mod tests {
 
     #[test]
     fn every_address_of_the_file_gets_its_port() {
-        let ports = Ports { gateway: 9901, admin: 10002, sso: 10003, agencies: [10004, 10005, 10006] };
+        let ports = Ports {
+            gateway: 9901,
+            admin: 10002,
+            sso: 10003,
+            agencies: [10004, 10005, 10006],
+            portals: 10007,
+            sign_in: 10008,
+            desks: [10009, 10010],
+        };
         let text = text(&ports);
         for written in [
             "address: 127.0.0.1:9901",
@@ -65,6 +142,11 @@ mod tests {
             "http://127.0.0.1:10004",
             "\"http://127.0.0.1:10005\"",
             "\"https://127.0.0.1:10006\"",
+            "address: \"127.0.0.1:10007\"",
+            "authorization_endpoint: http://localhost:10008/authorize",
+            "token_endpoint: https://127.0.0.1:10003/token",
+            "endpoints: [\"http://127.0.0.1:10010\"]",
+            "require: { level: 3, via: session }",
         ] {
             assert!(text.contains(written), "{written}");
         }

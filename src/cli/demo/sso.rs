@@ -1,6 +1,7 @@
 //! The demo's SSO: keys made at start, OpenID discovery, a JWKS, and a token for whoever asks.
 //!
-//! Real signatures, no login: `/token?level=2` is what a person at a login page would have earned. For loopback alone.
+//! Real signatures, no login: `/token?level=2` is what a person at a login page would have earned. That page is `sign_in`'s.
+//! For loopback alone.
 
 use std::fmt;
 
@@ -14,11 +15,11 @@ use super::serve::{Answer, answer, json};
 use crate::clock::{Clock, UnixTime};
 
 /// As in `routes.yaml`.
-const ISSUER: &str = "https://sso.example.ir";
+pub const ISSUER: &str = "https://sso.example.ir";
 const AUDIENCE: &str = "https://api.example.ir";
 const SCOPES: &str = "insurance.read insurance.write deeds.read";
 /// Seconds.
-const LIFETIME: i64 = 3600;
+pub const LIFETIME: i64 = 3600;
 
 pub struct Sso {
     es256: Signer,
@@ -78,9 +79,6 @@ impl Sso {
     /// An access token after RFC 9068.
     fn sign(&self, wish: &Wish, now: UnixTime) -> Result<String, jsonwebtoken::errors::Error> {
         let signer = if wish.rsa { &self.rs256 } else { &self.es256 };
-        let mut header = Header::new(signer.algorithm);
-        header.typ = Some("at+jwt".to_owned());
-        header.kid = Some(signer.kid.clone());
         let claims = json!({
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -92,7 +90,17 @@ impl Sso {
             "acr": format!("urn:example:level:{}", wish.level),
             "scope": wish.scope,
         });
-        jsonwebtoken::encode(&header, &claims, &signer.key)
+        signer.sign("at+jwt", &claims)
+    }
+
+    /// What a person earned who signed in at the page: an access token, and an ID token with these claims.
+    pub fn earned(&self, subject: &str, level: u8, age: i64, id: &Value) -> Result<Value, jsonwebtoken::errors::Error> {
+        let wish = Wish { level, subject: subject.to_owned(), age, ..Wish::usual() };
+        let access = self.sign(&wish, Clock::system().now())?;
+        let id = self.es256.sign("JWT", id)?;
+        Ok(json!({
+            "access_token": access, "token_type": "Bearer", "expires_in": LIFETIME, "scope": wish.scope, "id_token": id,
+        }))
     }
 }
 
@@ -104,6 +112,13 @@ impl Signer {
         public.common.key_id = Some(kid.clone());
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         Ok((Signer { algorithm, kid, key }, public))
+    }
+
+    fn sign(&self, kind: &str, claims: &Value) -> Result<String, jsonwebtoken::errors::Error> {
+        let mut header = Header::new(self.algorithm);
+        header.typ = Some(kind.to_owned());
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, claims, &self.key)
     }
 }
 
@@ -135,15 +150,12 @@ struct Wish {
 }
 
 impl Wish {
+    fn usual() -> Wish {
+        Wish { level: 2, subject: "demo-citizen".to_owned(), scope: SCOPES.to_owned(), age: 0, rsa: false, text: false }
+    }
+
     fn parse(query: &str) -> Result<Wish, &'static str> {
-        let mut wish = Wish {
-            level: 2,
-            subject: "demo-citizen".to_owned(),
-            scope: SCOPES.to_owned(),
-            age: 0,
-            rsa: false,
-            text: false,
-        };
+        let mut wish = Wish::usual();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, Method, StatusCode};
 
+use super::config::PORTALS;
+
 /// As in `routes.yaml`.
 pub const API: &str = "api.example.ir";
 pub const ERROR_CODE: HeaderName = HeaderName::from_static("x-gateway-error");
@@ -17,6 +19,7 @@ pub const ERROR_CODE: HeaderName = HeaderName::from_static("x-gateway-error");
 pub struct Ground {
     pub public: SocketAddr,
     pub admin: SocketAddr,
+    pub portals: SocketAddr,
     pub sso: u16,
     pub ca: PathBuf,
 }
@@ -167,12 +170,15 @@ pub fn instructions(ground: &Ground, home: &Path) -> String {
     let mut out = format!(
         "\nDarvazeh runs on this machine alone.\n\n  gateway  https://{API}:{}  (by --resolve; it listens on {})\n  \
          admin    http://{}\n  SSO      https://127.0.0.1:{}  (a token: /token?level=0..3&sub=&scope=&age=&alg=)\n  \
-         files    {}\n\nPaste any of these into another terminal:\n",
+         files    {}\n\nOpen this in a browser, and click through two portals and three levels with one sign-in:\n\n  \
+         http://{}:{}/\n\nPaste any of these into another terminal:\n",
         ground.public.port(),
         ground.public,
         ground.admin,
         ground.sso,
         home.display(),
+        PORTALS[0],
+        ground.portals.port(),
     );
     for one in tries() {
         // Writing to a String cannot fail.
@@ -233,7 +239,7 @@ mod tests {
 
     fn ground(ca: &str) -> Ground {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Ground { public: at(8443), admin: at(9901), sso: 8490, ca: ca.into() }
+        Ground { public: at(8443), admin: at(9901), portals: at(8080), sso: 8490, ca: ca.into() }
     }
 
     #[test]
@@ -246,6 +252,7 @@ mod tests {
         }
         let token = r#"-H "Authorization: Bearer $(curl -sS --cacert '/tmp/demo dir/ca.pem' 'https://127.0.0.1:8490/token?level=2&as=text')""#;
         assert!(text.contains(token), "{text}");
+        assert!(text.contains("\n  http://health.localhost:8080/\n"));
         assert!(text.contains("-X PUT") && text.contains("-H 'accept: text/html'"));
     }
 }

@@ -31,6 +31,12 @@ impl Agencies {
         agency.is_none_or(|agency| !agency.endpoints.is_empty())
     }
 
+    /// The agency's name, if its own proxies ask for verdicts.
+    pub fn with_verify(&self, id: AgencyId) -> Option<&str> {
+        let agency = self.list.get(id.0 as usize).and_then(Option::as_ref)?;
+        agency.verify.is_some().then_some(&*agency.name)
+    }
+
     /// Reads those of one file. `base`: what `defaults` says.
     pub fn read(&mut self, file: &Table<'_>, base: &Manner, cx: &mut Context<'_>) {
         let Some(field) = file.get("agencies") else { return };

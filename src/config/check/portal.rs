@@ -1,8 +1,8 @@
-//! Routes that take sessions: a login returns to a host by name, and a session's cookie travels over TLS alone.
+//! Routes that take sessions: a login returns to a host by name, and a session's cookie travels over TLS alone, to the gateway.
 
 use super::route::ReadRoute;
 use super::{Context, Sections, codes};
-use crate::config::model::Listener;
+use crate::config::model::{HostPattern, Listener};
 
 pub fn check(routes: &[ReadRoute], sections: &Sections, cx: &mut Context<'_>) {
     for read in routes.iter().filter(|read| read.route.require.via.takes_sessions()) {
@@ -23,7 +23,28 @@ pub fn check(routes: &[ReadRoute], sections: &Sections, cx: &mut Context<'_>) {
             cx.faults.add(codes::SESSION_IN_THE_CLEAR, read.match_place, path, message, remedy.to_owned());
         }
     }
+    hosts_behind_proxies(routes, sections, cx);
     proxies_without_trust(routes, sections, cx);
+}
+
+/// An agency's own proxy is sent the cookie of its portal, and a session is good for all of its host: so what takes sessions
+/// there must be that agency's alone.
+fn hosts_behind_proxies(routes: &[ReadRoute], sections: &Sections, cx: &mut Context<'_>) {
+    let takers = || routes.iter().filter(|read| read.route.require.via.takes_sessions());
+    let behind: Vec<(&ReadRoute, &str)> =
+        takers().filter_map(|read| Some((read, sections.agencies.with_verify(read.route.agency)?))).collect();
+    for other in takers() {
+        let meets = |(read, _): &&(&ReadRoute, &str)| {
+            let meets = |host: &HostPattern| other.route.hosts.iter().any(|pattern| pattern.overlaps(host));
+            read.route.agency != other.route.agency && read.route.hosts.iter().any(meets)
+        };
+        let Some((first, agency)) = behind.iter().find(meets) else { continue };
+        let (name, path) = (&other.route.name, format!("routes[{}].match.hosts", other.index));
+        let message = format!("`{name}` takes sessions on a host whose cookies the proxies of `{agency}` are sent");
+        let remedy = format!("give it a host apart from those of `{}`, or write `via: token`", first.route.name);
+        let fault = cx.faults.add(codes::SESSION_BY_VERDICT, other.match_place, path, message, remedy);
+        fault.see(first.match_place, format!("`{agency}` asks for verdicts here"));
+    }
 }
 
 /// Behind a proxy that is not trusted about addresses, all who log in are one address. Told once an agency.

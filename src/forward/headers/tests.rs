@@ -61,7 +61,7 @@ fn a_strangers_trace_is_not_taken_over() {
     let mut headers =
         map(&[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("tracestate", "a=b")]);
     let before = headers[TRACEPARENT].clone();
-    trace(&mut headers, false);
+    trace(&mut headers, false, &mut BytesMut::new());
     assert_ne!(headers[TRACEPARENT], before);
     assert!(!headers.contains_key(TRACESTATE));
     assert!(continued(headers[TRACEPARENT].as_bytes()).is_some());

@@ -35,16 +35,27 @@ pub(super) fn scheme(original: &mut HeaderMap) -> bool {
 }
 
 /// What goes with a yes. `original`: the fields of the request that was asked about.
-pub(super) fn with_yes(entered: &Entered, jar: &Jar, original: &HeaderMap, answer: &mut HeaderMap) {
+pub(super) fn with_yes(
+    entered: &Entered,
+    cookies: &[HeaderValue],
+    jar: &Jar,
+    original: &HeaderMap,
+    answer: &mut HeaderMap,
+) {
     answer.insert(header::COOKIE, for_agency(jar, original));
     if entered.session.is_some() {
         // What the agency answers is kept nowhere either, so that after a logout the back button shows nothing.
         answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
-    for cookie in &entered.cookies {
+    set(cookies, answer);
+}
+
+/// For proxies that pass all of an answer on, and for those that read one value of each field.
+fn set(cookies: &[HeaderValue], answer: &mut HeaderMap) {
+    for cookie in cookies {
         answer.append(header::SET_COOKIE, cookie.clone());
     }
-    answer.extend(NUMBERED.into_iter().zip(entered.cookies.iter().cloned()));
+    answer.extend(NUMBERED.into_iter().zip(cookies.iter().cloned()));
 }
 
 /// The caller's cookies without the gateway's own; empty where there are none, so that the proxy replaces them in any case.
@@ -57,9 +68,10 @@ fn for_agency(jar: &Jar, original: &HeaderMap) -> HeaderValue {
 }
 
 /// What goes with a no. `origin`: of the original request, where the proxy told all of it.
-pub(super) fn with_no(refusal: &Refusal, origin: Option<&str>, response: &mut Response<Body>) {
+pub(super) fn with_no(refusal: &Refusal, origin: Option<&str>, cookies: &[HeaderValue], response: &mut Response<Body>) {
     let is_redirect = response.status() == StatusCode::SEE_OTHER;
     let headers = response.headers_mut();
+    set(cookies, headers);
     if let Some(link) = refusal.link()
         && let Ok(url) = HeaderValue::try_from(link.url)
     {

@@ -54,11 +54,11 @@ impl Node {
 
     /// Whether the caller is logged in here; 503 is not.
     async fn stands(&self, browser: &HeaderMap) -> bool {
-        self.sessions.load(&self.known, browser, NOW + 1).await.is_ok_and(|session| session.is_some())
+        self.sessions.load(&self.known, browser, b"", NOW + 1).await.is_ok_and(|session| session.is_some())
     }
 
     async fn logout(&self, browser: &HeaderMap) {
-        let loaded = self.sessions.load(&self.known, browser, NOW).await.unwrap().unwrap();
+        let loaded = self.sessions.load(&self.known, browser, b"", NOW).await.unwrap().unwrap();
         self.sessions.end(&loaded, Ended::Logout, browser, NOW).await.unwrap();
     }
 }
@@ -73,7 +73,7 @@ async fn what_ended_on_one_node_is_dead_on_all() {
     let stays = one.login("d", "s4").await;
     eventually(async || other.stands(&here).await).await;
     assert!(other.stands(&by_sid).await && other.stands(&by_sub).await, "it proves itself");
-    let loaded = other.sessions.load(&other.known, &here, NOW).await.unwrap().unwrap();
+    let loaded = other.sessions.load(&other.known, &here, b"", NOW).await.unwrap().unwrap();
     let stream = other.sessions.watch(&loaded, Level::ONE, NOW);
     one.logout(&here).await;
     one.sessions.end_by("sso", Whose::Sid("s2"), NOW).await.unwrap();
@@ -103,8 +103,8 @@ async fn without_the_redis_a_node_goes_by_what_it_knows() {
     assert!(other.stands(&browser).await, "nobody told it");
     // One that never read the list cannot know who is logged out.
     let blind = Node::new(Some(redis.model()));
-    assert!(matches!(blind.sessions.load(&blind.known, &browser, NOW).await, Err(StoreAway)));
-    assert!(matches!(blind.sessions.load(&blind.known, &HeaderMap::new(), NOW).await, Ok(None)));
+    assert!(matches!(blind.sessions.load(&blind.known, &browser, b"", NOW).await, Err(StoreAway)));
+    assert!(matches!(blind.sessions.load(&blind.known, &HeaderMap::new(), b"", NOW).await, Ok(None)));
     redis.start_again().await;
     eventually(async || !other.stands(&browser).await).await;
     assert!(!blind.stands(&browser).await);

@@ -114,7 +114,7 @@ impl Node {
     }
 
     async fn load(&self, browser: &HeaderMap, now: UnixTime) -> Option<Loaded> {
-        self.sessions.load(&self.known, browser, now).await.unwrap()
+        self.sessions.load(&self.known, browser, b"", now).await.unwrap()
     }
 
     async fn login(&self, session: Session) -> HeaderMap {
@@ -246,7 +246,7 @@ async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
     let cookies = node.login(session("a", NOW)).await;
     assert!(node.load(&cookies, NOW).await.is_some());
     redis.stop();
-    eventually(async || node.sessions.load(&node.known, &cookies, NOW).await.is_err()).await;
+    eventually(async || node.sessions.load(&node.known, &cookies, b"", NOW).await.is_err()).await;
     let loaded = Loaded::new(
         Id::draw(),
         session("a", NOW),
@@ -256,10 +256,13 @@ async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
     assert!(node.sessions.end(&loaded, Ended::Logout, &cookies, NOW).await.is_err());
     assert!(node.sessions.refresh_turn(&loaded).await.is_err());
     let nobody = HeaderMap::new();
-    assert!(node.sessions.load(&node.known, &nobody, NOW).await.unwrap().is_none(), "who has no cookie is not kept");
+    assert!(
+        node.sessions.load(&node.known, &nobody, b"", NOW).await.unwrap().is_none(),
+        "who has no cookie is not kept"
+    );
     assert!(node.sessions.store_health().is_some_and(|(_, failures)| failures >= 3));
     redis.start_again().await;
-    eventually(async || node.sessions.load(&node.known, &cookies, NOW).await == Ok(None)).await;
+    eventually(async || node.sessions.load(&node.known, &cookies, b"", NOW).await == Ok(None)).await;
     let again = node.login(session("a", NOW)).await;
     assert!(node.load(&again, NOW).await.is_some());
 }
