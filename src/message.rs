@@ -145,3 +145,18 @@ impl Interim {
         }
     }
 }
+
+/// The pairs of a `Cookie` field (RFC 6265 section 4.2.1), as they are written. Quick where a value is as long as a sealed
+/// session.
+pub fn cookie_pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (pair, behind) = match memchr::memchr(b';', text) {
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
+            None => (text, None),
+        };
+        rest = behind;
+        Some(pair)
+    })
+}

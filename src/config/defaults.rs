@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::model::{AgencyLimits, Algorithm, ListenerLimits, Outlier, Par, Retry, SessionLimit, Timeouts};
+use super::model::{
+    AgencyLimits, Algorithm, ListenerLimits, Outlier, Par, Rate, RateBy, Retry, SessionLimit, Timeouts,
+};
 
 /// Room for a few 8 KiB tokens and cookies; NGINX allows 32 KiB in all too.
 pub const HEADERS: usize = 32 * 1024;
@@ -104,8 +106,11 @@ pub const SESSION_LEVELS: [SessionLimit; 3] = [
 ];
 /// A citizen has a few devices with a browser or two on each.
 pub const SESSIONS_PER_SUBJECT: u32 = 10;
-/// Under 600 bytes each: about 600 MB when full.
+/// 500 bytes each with an ID token, 700 where that has an RSA signature: 700 MB at most when full.
 pub const SESSIONS_MAX: u32 = 1_000_000;
+/// Each may make the gateway sign a request and push it to the SSO. Behind one address of a carrier there are hundreds of
+/// citizens, who sign in a few times a day; five a second are many of them, and little to an SSO.
+pub const LOGINS: Rate = Rate { requests: 300, per: Duration::from_secs(60), by: RateBy::Address };
 /// Time for a page to say so before its stream is cut.
 pub const SESSION_GRACE: Duration = Duration::from_secs(5);
 

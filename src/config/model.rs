@@ -118,6 +118,8 @@ pub struct Sessions {
     pub per_subject: u32,
     /// How long a stream may go on when its session has ended.
     pub grace: Duration,
+    /// Logins that one address may begin.
+    pub logins: Rate,
 }
 
 /// What seals sessions that leave the process, and the login's own state.
@@ -141,8 +143,8 @@ impl SessionKey {
 pub enum SessionStore {
     /// In this process; at most so many, the longest idle goes.
     Memory { max: u32 },
-    /// Sealed, in the browser's cookies.
-    Cookie,
+    /// Sealed, in the browser's cookies. `shared`: where the nodes tell each other what ended.
+    Cookie { shared: Option<RedisServer> },
     /// Sealed, in a Redis that all nodes share.
     Redis(RedisServer),
 }
@@ -583,6 +585,19 @@ pub enum HostPattern {
     Exact(String),
     /// `*.example.ir` holds `example.ir`: one label, then this.
     Wildcard(String),
+}
+
+impl HostPattern {
+    /// Whether some host is of both.
+    pub fn overlaps(&self, other: &HostPattern) -> bool {
+        match (self, other) {
+            (HostPattern::Exact(host), HostPattern::Wildcard(parent))
+            | (HostPattern::Wildcard(parent), HostPattern::Exact(host)) => {
+                host.split_once('.').is_some_and(|(_, rest)| rest == parent)
+            }
+            _ => self == other,
+        }
+    }
 }
 
 /// In canonical form (contract section 5), split at `/`: `/a/{id}/b` is `[a, {id}, b]`; `/a/` is `[a, ""]`; `/` is `[""]`.

@@ -16,6 +16,7 @@ use crate::chance;
 use crate::clock::UnixTime;
 use crate::config::model::IdentityKind;
 use crate::intake::Arrived;
+use crate::message::cookie_pairs;
 use crate::secret::Secret;
 use crate::words::ConnInfo;
 
@@ -323,7 +324,7 @@ fn drop_own_cookies(headers: &mut HeaderMap) {
 }
 
 fn cookies(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|b| *b == b';').map(<[u8]>::trim_ascii).filter(|c| !c.is_empty())
+    cookie_pairs(value).map(<[u8]>::trim_ascii).filter(|c| !c.is_empty())
 }
 
 fn is_own_cookie(cookie: &[u8]) -> bool {

@@ -50,7 +50,7 @@ pub fn compile(config: Config, previous: Option<&Snapshot>, around: &Surrounding
     let sessions = sessions(&config, &issuers, previous, around)?;
     let login = Login::new(&config, &issuers, previous.map(|old| &*old.login), &around.control)?;
     let callers = (signer, rates, sessions, Arc::new(login));
-    Ok(assemble(config, callers, issuers, agencies, routes, around.clock.now()))
+    Ok(assemble(config, callers, issuers, agencies, routes, previous, around.clock.now()))
 }
 
 /// Makes `config` ready to be looked at and not to serve: nothing is fetched, nothing is written, no secret is read. For
@@ -62,9 +62,10 @@ pub fn offline(config: Config, clock: &Clock) -> Result<Snapshot, String> {
     let issuers: Vec<_> = models.map(|model| Issuer::offline(model, &config.state_dir, clock)).collect();
     let agencies = config.agencies.iter().map(|model| agency(model, None, None)).collect::<Result<Vec<_>, String>>()?;
     let routes = routes(&config, &issuers, None, None, &Names::default());
+    let has_client = issuers.iter().any(|issuer| issuer.model.client.is_some());
     let sessions = Sessions::offline(&config.sessions).map(Arc::new)?;
-    let callers = (signer, None, sessions, Arc::new(Login::off()));
-    Ok(assemble(config, callers, issuers, agencies, routes, clock.now()))
+    let callers = (signer, None, sessions, Arc::new(Login::offline(&config, has_client)));
+    Ok(assemble(config, callers, issuers, agencies, routes, None, clock.now()))
 }
 
 /// What callers are known, counted and logged in by.
@@ -76,9 +77,12 @@ fn assemble(
     issuers: Vec<Arc<Issuer>>,
     agencies: Vec<Arc<AgencyLive>>,
     (lease, routes): (Lease, Vec<RouteLive>),
+    previous: Option<&Snapshot>,
     loaded_at: UnixTime,
 ) -> Snapshot {
     let table = Table::compile(&config);
+    // Each node counts by itself: it is the SSO that is spared, and not a budget that is shared out.
+    let logins = RouteRate::carried(config.sessions.logins, "", None, previous.map(|old| (&old.logins, true)));
     let askers = config.agencies.iter().flat_map(|agency| &agency.verify).flat_map(|verify| verify.from.clone());
     let askers = askers.collect();
     Snapshot {
@@ -90,6 +94,7 @@ fn assemble(
         shared_rates,
         sessions,
         login,
+        logins,
         askers,
         loaded_at,
         lease,

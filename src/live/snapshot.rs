@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub issuers: Vec<Arc<Issuer>>,
     pub signer: Arc<Signer>,
     pub sessions: Arc<Sessions>,
+    /// How often an address may begin a login.
+    pub logins: Arc<RouteRate>,
     /// The gateway as a relying party; without a client at any SSO it is off.
     pub login: Arc<Login>,
     /// Every address that may ask for a verdict of some agency.

@@ -44,11 +44,8 @@ impl Login {
             return self.expired(visit);
         };
         let until = attempt.begun + super::state::LIFETIME + 1;
-        let (true, Some(party)) =
-            (self.common.states.first(&attempt.id, until, visit.now), self.party(&attempt.issuer))
-        else {
-            return self.expired(visit);
-        };
+        let is_first = self.common.states.first(visit.sessions.hub(), "state", &attempt.id, until, visit.now).await;
+        let (true, Some(party)) = (is_first, self.party(&attempt.issuer)) else { return self.expired(visit) };
         let settled = match self.settle(party, &attempt, &fields, visit).await {
             Ok((identity, tokens)) => self.arrive(party, &attempt, identity, tokens, visit).await,
             Err(ended) => self.end_badly(party, &attempt, ended, visit).await,
@@ -160,13 +157,13 @@ impl Login {
             (false, true) => LoginOutcome::Silent,
             (false, false) => LoginOutcome::Ok,
         });
-        setting(self.back(party, attempt, &identity, visit), cookies.values())
+        setting(self.back(party, attempt, &identity, visit).await, cookies.values())
     }
 
     /// Back where they were; or to the page that asks whether the form that waited is to be sent.
-    fn back(&self, party: &Party, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
+    async fn back(&self, party: &Party, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
         if let Some(ticket) = &attempt.form {
-            let waits = self.forms().look(ticket, visit.now).is_some();
+            let waits = self.forms().look(visit.sessions.hub(), ticket, visit.now).await.is_some();
             if waits && ticket.is_of(party.issuer.iss(), &identity.subject) {
                 return setting(see_other(&ticket.page()), ticket.cookie().as_slice());
             }
@@ -193,6 +190,7 @@ impl Login {
         let iss = party.issuer.iss();
         let goes_on = before.map(Loaded::session).filter(|old| old.issuer == *iss && old.sub == identity.subject);
         let mut session = goes_on.cloned().unwrap_or_else(|| Session::new(iss.clone(), identity.subject.clone(), now));
+        session.host = String::from_utf8_lossy(visit.host).into();
         session.sid.clone_from(&identity.sid);
         session.name.clone_from(&identity.name);
         session.claims.clone_from(&identity.claims);

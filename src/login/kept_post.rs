@@ -6,7 +6,7 @@
 //! no form. Bounded in size, number and time, and bound to the subject of the session that sent it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -20,7 +20,7 @@ use super::state::{self, cleared, written};
 use super::{Login, Visit, form, pages, random};
 use crate::body::Body;
 use crate::clock::UnixTime;
-use crate::session::StoreAway;
+use crate::session::{Hub, StoreAway};
 use crate::words::Code;
 
 /// Where a browser is asked whether to send what waits.
@@ -161,7 +161,7 @@ fn multipart_names(body: &[u8]) -> Vec<String> {
     names
 }
 
-/// Forms that wait.
+/// Forms that wait: in a Redis where the nodes share one, else here.
 #[derive(Default)]
 pub struct KeptForms(Mutex<Shelf>);
 
@@ -173,7 +173,9 @@ struct Shelf {
 
 struct Waiting {
     whose: String,
-    sealed: Vec<u8>,
+    /// `None`: it waits in the Redis, and counts here so that neither a node nor a person can fill that.
+    sealed: Option<Vec<u8>>,
+    size: usize,
     until: UnixTime,
 }
 
@@ -189,41 +191,72 @@ impl Shelf {
 
 impl KeptForms {
     /// False: it is too large, or there is no room.
-    pub fn keep(&self, ticket: &Ticket, form: &Form, now: UnixTime) -> bool {
+    pub async fn keep(&self, hub: Option<&Hub>, ticket: &Ticket, form: &Form, now: UnixTime) -> bool {
         let (Some(cipher), Ok(mut sealed)) = (ticket.cipher(), serde_json::to_vec(form)) else { return false };
         let Ok(nonce) = cipher.seal_in_place_append_tag(Aad::from(ticket.id.as_bytes()), &mut sealed) else {
             return false;
         };
         sealed.extend_from_slice(nonce.as_ref());
-        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.forms.retain(|_, waiting| waiting.until > now);
-        shelf.make_room_for(&ticket.whose);
-        shelf.bytes = shelf.forms.values().map(|waiting| waiting.sealed.len()).sum();
-        if shelf.bytes + sealed.len() > MAX_ALL {
+        let size = sealed.len();
+        if !self.make_room(&ticket.whose, size, now) {
             return false;
         }
-        shelf.bytes += sealed.len();
-        let waiting = Waiting { whose: ticket.whose.clone(), sealed, until: now + LIFETIME };
+        let is_shared = match hub {
+            Some(hub) => hub.keep(&ticket.id, &sealed, LIFETIME).await.is_ok(),
+            None => false,
+        };
+        let sealed = (!is_shared).then_some(sealed);
+        let waiting = Waiting { whose: ticket.whose.clone(), sealed, size, until: now + LIFETIME };
+        let mut shelf = self.lock();
+        shelf.bytes += size;
         shelf.forms.insert(ticket.id.clone(), waiting);
         true
     }
 
-    /// For the page that shows it; it stays.
-    pub fn look(&self, ticket: &Ticket, now: UnixTime) -> Option<Form> {
-        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = shelf.forms.get(&ticket.id).filter(|waiting| waiting.until > now)?;
-        opened(ticket, waiting.sealed.clone())
+    fn make_room(&self, whose: &str, size: usize, now: UnixTime) -> bool {
+        let mut shelf = self.lock();
+        shelf.forms.retain(|_, waiting| waiting.until > now);
+        shelf.make_room_for(whose);
+        shelf.bytes = shelf.forms.values().map(|waiting| waiting.size).sum();
+        shelf.bytes + size <= MAX_ALL
     }
 
-    /// The form that a page's button stands for, once: of two clicks one gets it.
-    pub fn take(&self, headers: &HeaderMap, go: &[u8], now: UnixTime) -> Option<(Ticket, Form)> {
-        let ticket = Ticket::presented(headers, go)?;
-        let waiting = {
-            let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            shelf.forms.remove(&ticket.id)?
+    /// For the page that shows it; it stays.
+    pub async fn look(&self, hub: Option<&Hub>, ticket: &Ticket, now: UnixTime) -> Option<Form> {
+        let here = {
+            let shelf = self.lock();
+            let waiting = shelf.forms.get(&ticket.id).filter(|waiting| waiting.until > now);
+            waiting.and_then(|waiting| waiting.sealed.clone())
         };
-        let form = opened(&ticket, waiting.sealed).filter(|_| waiting.until > now)?;
+        let sealed = match (here, hub) {
+            (Some(sealed), _) => sealed,
+            (None, Some(hub)) => hub.look(&ticket.id).await.ok()??,
+            (None, None) => return None,
+        };
+        opened(ticket, sealed)
+    }
+
+    /// The form that a page's button stands for, once: of two clicks one gets it, at whichever node.
+    pub async fn take(
+        &self,
+        hub: Option<&Hub>,
+        headers: &HeaderMap,
+        go: &[u8],
+        now: UnixTime,
+    ) -> Option<(Ticket, Form)> {
+        let ticket = Ticket::presented(headers, go)?;
+        let here = self.lock().forms.remove(&ticket.id).filter(|waiting| waiting.until > now);
+        let sealed = match (here.and_then(|waiting| waiting.sealed), hub) {
+            (Some(sealed), _) => sealed,
+            (None, Some(hub)) => hub.take(&ticket.id).await.ok()??,
+            (None, None) => return None,
+        };
+        let form = opened(&ticket, sealed)?;
         Some((ticket, form))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -238,11 +271,12 @@ impl Login {
         let ticket = fields.as_ref().and_then(|fields| Ticket::held(visit.headers, fields.get("id")?));
         let owner = session.as_ref().map(|loaded| loaded.session());
         let own = ticket.filter(|ticket| owner.is_some_and(|owner| ticket.is_of(&owner.issuer, &owner.sub)));
-        let found = own.and_then(|ticket| Some((self.forms().look(&ticket, visit.now)?, ticket)));
-        match found {
-            Some((form, ticket)) => pages::send_form(&form, &ticket, visit),
-            None => visit.refuse(Code::FormGone, None, None),
+        if let Some(ticket) = own
+            && let Some(form) = self.forms().look(visit.sessions.hub(), &ticket, visit.now).await
+        {
+            return pages::send_form(&form, &ticket, visit);
         }
+        visit.refuse(Code::FormGone, None, None)
     }
 }
 
@@ -293,43 +327,48 @@ mod tests {
         headers
     }
 
-    #[test]
-    fn a_form_is_sent_once_by_the_browser_that_has_its_ticket() {
+    #[tokio::test]
+    async fn a_form_is_sent_once_by_the_browser_that_has_its_ticket() {
         let kept = KeptForms::default();
         let ticket = Ticket::for_owner("sso", "citizen");
-        assert!(kept.keep(&ticket, &form(b"a=1&b=2"), 100));
-        assert_eq!(kept.look(&ticket, 100).unwrap().field_names(), ["a", "b"]);
+        assert!(kept.keep(None, &ticket, &form(b"a=1&b=2"), 100).await);
+        assert_eq!(kept.look(None, &ticket, 100).await.unwrap().field_names(), ["a", "b"]);
         let headers = browser(&ticket);
         assert!(may_be_go(&Method::POST, &headers) && is_go(ticket.go().as_bytes()) && ticket.go().len() <= GO_MAX);
-        assert!(kept.take(&HeaderMap::new(), ticket.go().as_bytes(), 100).is_none(), "another browser");
-        let (found, sent) = kept.take(&headers, ticket.go().as_bytes(), 100).unwrap();
+        assert!(kept.take(None, &HeaderMap::new(), ticket.go().as_bytes(), 100).await.is_none(), "another browser");
+        let (found, sent) = kept.take(None, &headers, ticket.go().as_bytes(), 100).await.unwrap();
         assert_eq!((found, sent.body), (ticket.clone(), b"a=1&b=2".to_vec()));
-        assert!(kept.take(&headers, ticket.go().as_bytes(), 100).is_none(), "a second click");
+        assert!(kept.take(None, &headers, ticket.go().as_bytes(), 100).await.is_none(), "a second click");
         assert!(ticket.is_of("sso", "citizen") && !ticket.is_of("sso", "another"));
     }
 
-    #[test]
-    fn a_form_is_forgotten_after_its_time_and_large_ones_find_no_room() {
+    #[tokio::test]
+    async fn a_form_is_forgotten_after_its_time_and_large_ones_find_no_room() {
         let kept = KeptForms::default();
         let ticket = Ticket::for_owner("sso", "citizen");
-        assert!(kept.keep(&ticket, &form(b"a=1"), 100));
-        assert!(kept.look(&ticket, 100 + LIFETIME).is_none());
-        assert!(!kept.keep(&ticket, &form(&vec![b'x'; MAX_ALL]), 100));
+        assert!(kept.keep(None, &ticket, &form(b"a=1"), 100).await);
+        assert!(kept.look(None, &ticket, 100 + LIFETIME).await.is_none());
+        assert!(!kept.keep(None, &ticket, &form(&vec![b'x'; MAX_ALL]), 100).await);
     }
 
-    #[test]
-    fn one_person_takes_no_more_than_their_room() {
+    #[tokio::test]
+    async fn one_person_takes_no_more_than_their_room() {
         let kept = KeptForms::default();
         let other = Ticket::for_owner("sso", "another");
-        assert!(kept.keep(&other, &form(b"a=1"), 100));
+        assert!(kept.keep(None, &other, &form(b"a=1"), 100).await);
         let large = form(&vec![b'x'; MAX_FORM]);
         let tickets: Vec<_> = (0..300).map(|_| Ticket::for_owner("sso", "citizen")).collect();
         for (at, ticket) in (100..).zip(&tickets) {
-            assert!(kept.keep(ticket, &large, at));
+            assert!(kept.keep(None, ticket, &large, at).await);
         }
-        let found = |ticket: &&Ticket| kept.look(ticket, 500).is_some();
-        assert_eq!(tickets.iter().filter(found).count(), MAX_EACH);
-        assert!(found(&&tickets[299]) && found(&&other), "the newest, and everybody else's");
+        let mut found = 0;
+        for ticket in &tickets {
+            found += usize::from(kept.look(None, ticket, 500).await.is_some());
+        }
+        assert_eq!(found, MAX_EACH);
+        for ticket in [&tickets[299], &other] {
+            assert!(kept.look(None, ticket, 500).await.is_some(), "the newest, and everybody else's");
+        }
     }
 
     #[test]

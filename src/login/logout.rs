@@ -109,7 +109,7 @@ impl Login {
     async fn end_by_token(&self, token: &str, visit: &Visit<'_>) -> Result<Result<(), StoreAway>, Unproved> {
         let unknown = crate::auth::token::Invalid("the logout token is from another issuer");
         let party = self.party_of(&claimed_issuer(token)?).ok_or(Unproved::Invalid(unknown))?;
-        let seen = &self.common.logouts;
+        let seen = (&self.common.logouts, visit.sessions.hub());
         let whom = logout_token::read(&party.issuer, &party.client.id, token, seen, visit.now).await?;
         let whose = match &whom {
             Whom::Sid(sid) => Whose::Sid(sid),

@@ -7,6 +7,7 @@ use crate::auth::Issuer;
 use crate::auth::statement::{Statement, Unproved, verify};
 use crate::auth::token::Invalid;
 use crate::clock::UnixTime;
+use crate::session::Hub;
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// Seconds. Section 2.4 recommends two minutes at most for `exp`; a token that is older than this is an old one.
@@ -24,14 +25,21 @@ pub async fn read(
     issuer: &Arc<Issuer>,
     client: &str,
     text: &str,
-    seen: &Once,
+    (seen, hub): (&Once, Option<&Hub>),
     now: UnixTime,
 ) -> Result<Whom, Unproved> {
     let token = verify(issuer, text, &["logout+jwt", "jwt"]).await?;
-    Ok(judge(&token, issuer, client, seen, now)?)
+    let (whom, name) = judge(&token, issuer, client, now)?;
+    let skew = i64::try_from(issuer.model.clock_skew.as_secs()).unwrap_or(0);
+    let until = now.saturating_add(MAX_AGE + 2 * skew);
+    match seen.first(hub, "logout", &name, until, now).await {
+        true => Ok(whom),
+        false => Err(Unproved::Invalid(Invalid("the logout token was used before"))),
+    }
 }
 
-fn judge(token: &Statement, issuer: &Issuer, client: &str, seen: &Once, now: UnixTime) -> Result<Whom, Invalid> {
+/// Whom it ends, and what may count once.
+fn judge(token: &Statement, issuer: &Issuer, client: &str, now: UnixTime) -> Result<(Whom, String), Invalid> {
     let skew = i64::try_from(issuer.model.clock_skew.as_secs()).unwrap_or(0);
     if token.text("iss") != Some(&issuer.model.issuer) {
         return Err(Invalid("the logout token is from another issuer"));
@@ -63,10 +71,5 @@ fn judge(token: &Statement, issuer: &Issuer, client: &str, seen: &Once, now: Uni
         (None, Some(sub)) => Whom::Sub(sub.to_owned()),
         (None, None) => return Err(Invalid("the logout token names nobody")),
     };
-    let until = now.saturating_add(MAX_AGE + 2 * skew);
-    let name = format!("{}\0{jti}", issuer.model.issuer);
-    if !seen.first(&name, until, now) {
-        return Err(Invalid("the logout token was used before"));
-    }
-    Ok(whom)
+    Ok((whom, format!("{}\0{jti}", issuer.model.issuer)))
 }

@@ -66,6 +66,8 @@ pub struct Login {
     /// By issuer; `None`: the gateway is no client there.
     parties: Vec<Option<Arc<Party>>>,
     pub hosts: Hosts,
+    /// Whether there is anybody to log in at.
+    is_on: bool,
     /// Some agency is sent the SSO's own access tokens.
     keeps_access_tokens: bool,
     common: Arc<Common>,
@@ -116,17 +118,21 @@ impl Login {
             Some(previous) => previous.common.clone(),
             None => Arc::default(),
         };
+        let parties = parties.collect::<Result<Vec<_>, String>>()?;
         Ok(Login {
-            parties: parties.collect::<Result<_, String>>()?,
+            is_on: parties.iter().any(Option::is_some),
+            parties,
             hosts: Hosts::of(config),
             keeps_access_tokens: config.agencies.iter().any(|agency| agency.identity == IdentityKind::Token),
             common,
         })
     }
 
-    /// Nobody can log in: for looking at a configuration.
-    pub fn off() -> Login {
-        Login { parties: Vec::new(), hosts: Hosts::default(), keeps_access_tokens: false, common: Arc::default() }
+    /// Nobody can log in, but which pages there are is known: for looking at a configuration. `is_on`: some issuer has a
+    /// client.
+    pub fn offline(config: &Config, is_on: bool) -> Login {
+        let (parties, common) = (Vec::new(), Arc::default());
+        Login { parties, hosts: Hosts::of(config), is_on, keeps_access_tokens: false, common }
     }
 
     pub fn stats(&self) -> &Stats {
@@ -154,7 +160,7 @@ impl Login {
 
     /// Whether there is anybody to log in at.
     pub fn is_on(&self) -> bool {
-        self.parties.iter().any(Option::is_some)
+        self.is_on
     }
 }
 
@@ -236,6 +242,8 @@ pub struct Visit<'a> {
     pub headers: &'a HeaderMap,
     /// Scheme and host as the browser sees them: `https://portal.example.ir`.
     pub origin: &'a str,
+    /// The host alone, as routes are matched with it.
+    pub host: &'a [u8],
     pub request_id: RequestId,
     pub contact: &'a Contact,
     pub now: UnixTime,
@@ -247,7 +255,7 @@ impl Visit<'_> {
     }
 
     async fn session(&self) -> Result<Option<Loaded>, StoreAway> {
-        self.sessions.load(self.known, self.headers, self.now).await
+        self.sessions.load(self.known, self.headers, self.host, self.now).await
     }
 
     /// An answer that is none of the good ones, in the caller's own dress. `link`: what can be done next.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::kept_post::Ticket;
 use super::random;
 use crate::clock::UnixTime;
+use crate::message::cookie_pairs;
 use crate::session::Sealer;
 
 /// RP-1: seconds that a login may take.
@@ -121,7 +122,7 @@ fn opened(sealer: &Sealer, value: &[u8], now: UnixTime) -> Option<Attempt> {
 
 /// Cookies whose names begin with `prefix`: the rest of the name, and the value.
 pub fn ours<'h>(headers: &'h HeaderMap, prefix: &'static str) -> impl Iterator<Item = (String, &'h [u8])> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| cookie_pairs(value.as_bytes()));
     pairs.filter_map(move |pair| {
         let pair = pair.trim_ascii();
         let at = memchr::memchr(b'=', pair)?;

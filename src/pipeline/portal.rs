@@ -4,6 +4,7 @@
 use http::{HeaderValue, Method, Response};
 
 use super::gate::Gate;
+use super::rate;
 use super::refusal::Refusal;
 use super::session::{origin, visit};
 use super::worker::View;
@@ -68,7 +69,34 @@ pub fn asked(snapshot: &Snapshot, arrived: &Arrived) -> Option<Place> {
     place.is_at(snapshot, arrived).then_some(*place)
 }
 
-/// Errors: another method than it takes.
+impl Place {
+    /// Errors: another method than it takes.
+    pub fn takes(self, method: &Method) -> Result<(), Refusal> {
+        let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        match self.allow().split(", ").any(|allowed| allowed == method) {
+            true => Ok(()),
+            false => Err(Refusal::MethodNotAllowed(HeaderValue::from_static(self.allow()))),
+        }
+    }
+
+    /// What is there, and the status that whoever comes as they should gets: for `explain`.
+    pub const fn shown(self) -> (u16, &'static str) {
+        match self {
+            Place::Begin => (303, "the gateway's way to the SSO"),
+            Place::Callback => (303, "the gateway's way back from the SSO, for a browser that began a login"),
+            Place::Form => {
+                (200, "the gateway's page that asks whether to send a form, for the person whose form waits")
+            }
+            Place::Logout => (200, "the gateway's page to sign out"),
+            Place::SignedOut => (200, "the gateway's page after signing out"),
+            Place::Status => (200, "the gateway's word on who is signed in, for the portals' pages"),
+            Place::BackChannel => (200, "the gateway's ear for logouts of the SSO, by a logout token"),
+            Place::FrontChannel => (200, "the gateway's ear for logouts of the SSO, in a frame of its page"),
+        }
+    }
+}
+
+/// Errors: another method than it takes; a login too many.
 pub async fn answer(
     gate: &Gate,
     view: &View,
@@ -76,9 +104,9 @@ pub async fn answer(
     arrived: &Arrived,
     body: Body,
 ) -> Result<Response<Body>, Refusal> {
-    let method = if arrived.method == Method::HEAD { "GET" } else { arrived.method.as_str() };
-    if !place.allow().split(", ").any(|allowed| allowed == method) {
-        return Err(Refusal::MethodNotAllowed(HeaderValue::from_static(place.allow())));
+    place.takes(&arrived.method)?;
+    if place == Place::Begin {
+        rate::take_login(view, arrived.client)?;
     }
     let origin = origin(gate, arrived);
     let visit = visit(gate, view, arrived, &origin);

@@ -84,6 +84,13 @@ pub async fn take<'a>(
     }
 }
 
+/// Counts the beginning of a login, by a caller of whom nothing else is known.
+pub fn take_login(view: &View, client: IpAddr) -> Result<(), Refusal> {
+    let RouteRate { limiter, policy, .. } = &*view.snapshot.logins;
+    let counted = limiter.check(limiter.key_for_address(client), Instant::now());
+    counted.map(drop).map_err(|limited| Refusal::RateLimited(limited.retry_after, policy.clone()))
+}
+
 /// What this node counts under.
 fn key(rate: &RouteRate, client: IpAddr, permit: &Permit) -> Option<u64> {
     Some(match rate.by {

@@ -107,7 +107,7 @@ pub async fn admit(
         Refusal::Login(Box::new(need_login(view, requirement, party, arrived, &origin, denied, session)))
     };
     let load = || async {
-        let loaded = visit.sessions.load(visit.known, visit.headers, visit.now).await;
+        let loaded = visit.sessions.load(visit.known, visit.headers, visit.host, visit.now).await;
         let loaded = loaded.map_err(|_| Refusal::StoreAway)?;
         // One of another issuer stands for nobody here.
         loaded.filter(|l| l.session().issuer == *issuer.iss()).ok_or_else(|| needs(Denied::TokenMissing, None))
@@ -135,7 +135,8 @@ pub async fn admit(
         denied => Refusal::Denied(denied),
     })?;
     if let Some(set) = visit.sessions.touch(&loaded, visit.headers, visit.now) {
-        cookies.extend(set.values().iter().cloned());
+        // The whole session as it is now: a cookie is set once in an answer (RFC 6265 section 4.1.1).
+        *cookies = set.values().to_vec();
     }
     Ok(Entered { permit, session: Some(loaded) })
 }
@@ -218,7 +219,7 @@ pub async fn keep_form(
         content_type: content_type.to_owned(),
         body: body.to_vec(),
     };
-    if !login.forms().keep(&ticket, &form, now) {
+    if !login.forms().keep(view.snapshot.sessions.hub(), &ticket, &form, now).await {
         login.stats().form(KeptForm::NoRoom);
         return Refusal::Login(needed);
     }
@@ -262,7 +263,7 @@ pub async fn restore(view: &View, arrived: &mut Arrived, body: Body, now: i64) -
         return Ok(Restored { body: Body::full(sent), ticket: None });
     }
     let login = &view.snapshot.login;
-    let taken = login.forms().take(&arrived.headers, &sent, now);
+    let taken = login.forms().take(view.snapshot.sessions.hub(), &arrived.headers, &sent, now).await;
     let taken = taken.filter(|(_, form)| form.target == target(arrived));
     let restored = taken.and_then(|(ticket, form)| Some((ticket, kept_post::restore(form, &mut arrived.headers)?)));
     let Some((ticket, body)) = restored else {
@@ -357,6 +358,7 @@ pub fn visit<'a>(gate: &'a Gate, view: &'a View, arrived: &'a Arrived, origin: &
         method: &arrived.method,
         headers: &arrived.headers,
         origin,
+        host: arrived.authority.name(),
         request_id: arrived.request_id,
         contact: &view.snapshot.config.contact,
         now: gate.worker.clock.now(),
@@ -388,13 +390,18 @@ fn referring<'a>(arrived: &'a Arrived, origin: &str) -> Option<&'a str> {
 /// Methods that change something (RFC 9110 section 9.2.1), and upgrades: a WebSocket is opened by a GET, and by any page.
 fn is_unsafe(arrived: &Arrived) -> bool {
     let safe = matches!(arrived.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    !safe || arrived.upgrade != Upgrade::No
+    !safe || is_upgrade(arrived)
+}
+
+/// A proxy that asks about a handshake tells what of it is not of one hop: the version (RFC 6455 section 4.1).
+fn is_upgrade(arrived: &Arrived) -> bool {
+    arrived.upgrade != Upgrade::No || arrived.headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
 
 /// Whether a browser shows the answer as a page (Fetch metadata; without it, by what the caller says it can read).
 fn is_navigation(arrived: &Arrived) -> bool {
     let headers = &arrived.headers;
-    if arrived.upgrade != Upgrade::No {
+    if is_upgrade(arrived) {
         return false;
     }
     if let Some(mode) = headers.get("sec-fetch-mode") {

@@ -2,10 +2,11 @@
 //!
 //! The request it asks about is settled, matched, admitted and counted by the code that serves; only the exchange is left
 //! out. The answer is 200 with what the agency is told of the caller, for the proxy to copy, or the refusal as the caller
-//! would get it. The asker is believed about the request, so it must be one of the agency's own (`agencies.NAME.verify`):
+//! would get it; for people with sessions it says more (`told`), and the proxy passes their way to the SSO on (`portal`). The asker is believed about the request, so it must be one of the agency's own (`agencies.NAME.verify`):
 //! it could else have assertions made for other agencies. `handle` asks [`asked`] of every request before all else.
 
 mod ext_authz;
+mod told;
 
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use super::gate::Gate;
 use super::handle::{self, admit};
 use super::refusal::Refusal;
 use super::respond;
+use super::session::origin;
 use super::worker::View;
 use crate::answer::X_REQUEST_ID;
 use crate::body::Body;
@@ -96,13 +98,14 @@ impl Asking<'_> {
     /// The steps of `handle`. Errors of `original`: what is told of it has no one reading.
     async fn judge(&self, original: Result<Inbound, &'static str>) -> Verdict {
         let (gate, view) = (self.gate, self.view);
-        let original = match original {
+        let mut original = match original {
             Ok(original) => original,
             Err(why) => {
                 let refusal = Refusal::Rejected(Rejected::Malformed(why));
                 return self.refuse_unread(&HeaderMap::new(), &refusal).into();
             }
         };
+        let tells_scheme = told::scheme(&mut original.headers);
         // 400, 414: what cannot be looked at.
         let (arrived, _) = match Arrived::parse(&gate.conn, &view.snapshot.askers, gate.uri_limit, original) {
             Ok(arrived) => arrived,
@@ -127,16 +130,21 @@ impl Asking<'_> {
         }
         // 400, 401, 403, 429, 503: who asks for what, and how strongly.
         let verify = snapshot.config.agencies[route.agency.0 as usize].verify.as_ref();
+        let mut cookies = Vec::new();
         let admitted = match verify {
             Some(verify) if may_ask(verify, &gate.conn) => {
-                // No route that is asked about takes sessions: there are none to set.
-                admit(gate, view, route, &arrived, &mut record, &mut Vec::new()).await
+                admit(gate, view, route, &arrived, &mut record, &mut cookies).await
             }
             _ => Err(Refusal::MayNotAsk),
         };
-        let permit = match admitted {
-            Ok((entered, _)) => entered.permit,
-            Err(refusal) => return self.refuse(Some(route), &arrived.headers, &refusal, record).into(),
+        let entered = match admitted {
+            Ok((entered, _)) => entered,
+            Err(refusal) => {
+                let mut response = self.refuse(Some(route), &arrived.headers, &refusal, record);
+                let origin = tells_scheme.then(|| origin(gate, &arrived));
+                told::with_no(&refusal, origin.as_deref(), &cookies, &mut response);
+                return response.into();
+            }
         };
         let agency = &view.agency(route.agency).agency;
         let mut response = Response::new(Body::Empty);
@@ -145,7 +153,8 @@ impl Asking<'_> {
         if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
             headers.insert(X_REQUEST_ID, id);
         }
-        forward::headers::identity(headers, None, &permit, agency, &snapshot.signer, gate.worker.clock.now());
+        told::with_yes(&entered, &cookies, snapshot.sessions.jar(), &arrived.headers, headers);
+        forward::headers::identity(headers, None, &entered.permit, agency, &snapshot.signer, gate.worker.clock.now());
         record.status = response.status().as_u16();
         Verdict { response, allowed: Some(agency.identity) }
     }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::message::cookie_pairs;
+
 /// Bytes of a value: browsers take 4096 for name, value and attributes together.
 pub(super) const CHUNK: usize = 3800;
 /// More would not fit in the heads that servers and proxies take.
@@ -44,6 +46,10 @@ pub struct Jar {
 impl Jar {
     pub fn new(name: Arc<str>) -> Jar {
         Jar { name }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The value of chunk 0. Of two, the first counts: browsers send the more specific first.
@@ -88,7 +94,7 @@ impl Jar {
             let name = split(pair).0;
             self.is_ours(name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
         };
-        let any = |value: &HeaderValue| value.as_bytes().split(|b| *b == b';').any(&goes);
+        let any = |value: &HeaderValue| cookie_pairs(value.as_bytes()).any(&goes);
         if !headers.get_all(header::COOKIE).iter().any(any) {
             return;
         }
@@ -162,7 +168,7 @@ impl Jar {
 /// Name and value of each cookie of a request.
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let values = headers.get_all(header::COOKIE).iter();
-    values.flat_map(|value| value.as_bytes().split(|b| *b == b';').map(split))
+    values.flat_map(|value| cookie_pairs(value.as_bytes()).map(split))
 }
 
 /// Quotes round a value are part of it (RFC 6265bis §5.6).
@@ -175,10 +181,10 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
 
 /// The field without the pairs that go; `None` when nothing is left.
 fn without(value: &HeaderValue, goes: &impl Fn(&[u8]) -> bool) -> Option<HeaderValue> {
-    if !value.as_bytes().split(|b| *b == b';').any(goes) {
+    if !cookie_pairs(value.as_bytes()).any(goes) {
         return Some(value.clone());
     }
-    let kept: Vec<&[u8]> = value.as_bytes().split(|b| *b == b';').filter(|pair| !goes(pair)).collect();
+    let kept: Vec<&[u8]> = cookie_pairs(value.as_bytes()).filter(|pair| !goes(pair)).collect();
     let joined = kept.join(&b';');
     let joined = joined.trim_ascii_start();
     // What was a field value is one after pairs are taken out.

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 
 use super::id::Key;
-use super::pack::{pack, unpack};
+use super::pack::{pack_in, unpack_in};
+use super::shape::Shapes;
 use super::state::{Limits, Session};
 use super::stats::Ended;
 use crate::clock::UnixTime;
@@ -40,36 +41,29 @@ pub(super) struct Record {
     gone: AtomicU8,
 }
 
+/// In a piece of memory of its very size: one that grew stays up to twice as large when it is shrunk (mimalloc).
+fn packed(session: &Session, shapes: &Shapes) -> Box<[u8]> {
+    Box::from(&*pack_in(session, Some(shapes)))
+}
+
 /// Good until 2106.
 fn short(time: UnixTime) -> u32 {
     u32::try_from(time.max(0)).unwrap_or(u32::MAX)
 }
 
 impl Record {
-    fn new(key: Key, session: &Session, limits: &Limits) -> Record {
+    fn new(key: Key, session: &Session, limits: &Limits, shapes: &Shapes) -> Record {
         Record {
             key,
             subject: Key::subject(&session.issuer, &session.sub).short(),
             sid: session.sid.as_deref().map_or(0, |sid| Key::sid(&session.issuer, sid).short()),
-            packed: Mutex::new(pack(session).into_boxed_slice()),
+            packed: Mutex::new(packed(session, shapes)),
             created: short(session.created),
             seen: AtomicU32::new(short(session.seen)),
             ends: AtomicU32::new(short(session.end(limits))),
             version: AtomicU32::new(0),
             gone: AtomicU8::new(0),
         }
-    }
-
-    /// `None`: never, short of a fault of ours.
-    pub(super) fn session(&self) -> Option<Session> {
-        unpack(&self.packed.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Keeps its tokens and claims anew. Its levels and what it is found by are not changed by this.
-    pub(super) fn replace(&self, session: &Session) {
-        let packed = pack(session).into_boxed_slice();
-        *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = packed;
-        self.version.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn version(&self) -> u32 {
@@ -122,6 +116,7 @@ pub(super) struct Memory {
     by_id: Box<[Shard]>,
     by_subject: Box<[Shard]>,
     by_sid: Box<[Shard]>,
+    shapes: Shapes,
 }
 
 impl Memory {
@@ -134,6 +129,7 @@ impl Memory {
             by_id: shards(),
             by_subject: shards(),
             by_sid: shards(),
+            shapes: Shapes::default(),
         }
     }
 
@@ -150,9 +146,20 @@ impl Memory {
         shard(&self.by_id, hash).find(hash, |record| record.key == *key).filter(|record| record.is_live()).cloned()
     }
 
+    /// `None`: never, short of a fault of ours.
+    pub(super) fn session(&self, record: &Record) -> Option<Session> {
+        unpack_in(&record.packed.lock().unwrap_or_else(PoisonError::into_inner), Some(&self.shapes))
+    }
+
+    /// Keeps its tokens and claims anew. Its levels and what it is found by are not changed by this.
+    pub(super) fn replace(&self, record: &Record, session: &Session) {
+        *record.packed.lock().unwrap_or_else(PoisonError::into_inner) = packed(session, &self.shapes);
+        record.version.fetch_add(1, Ordering::Release);
+    }
+
     /// Files a session. Returns those that had to go for it.
     pub(super) fn insert(&self, key: Key, session: &Session, limits: &Limits, per_subject: usize) -> Vec<(Key, Ended)> {
-        let record = Arc::new(Record::new(key, session, limits));
+        let record = Arc::new(Record::new(key, session, limits, &self.shapes));
         self.count.fetch_add(1, Ordering::Relaxed);
         let crowd = self.enrol(&record, per_subject.max(1));
         if record.sid != 0 {

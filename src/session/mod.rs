@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! Sessions ── known     decoded sessions of one worker: one look-up, no lock
-//!    ├─────── shared    the store of many nodes: a Redis
+//!    ├─────── life      how a session begins, is used and ends
+//!    ├─────── store     which of the three holds them:
+//!    │   memory    in this process                     pack    a session as few bytes     shape   what many have alike
+//!    │   sealed    in the browsers' cookies            seal    under keys that rotate
+//!    │   shared    in a Redis, for many nodes          revoked what ended         ledger  told to other nodes
+//!    ├─────── hub       the Redis, where there is one, also for what is no session
 //!    ├─────── cookies   found in a request, set in an answer, kept from agencies
-//!    ├─────── memory    the store of one node          pack    a session as few bytes
-//!    ├─────── sealed    the store of browsers           seal    under keys that rotate       revoked   what ended
 //!    ├─────── watch     long-lived streams learn that their session ended
 //!    ╰─────── flight    one refresh at a time for each session
 //! state                 what a session is; levels by time        id    what it is called, and filed under
@@ -16,21 +19,26 @@
 
 mod cookies;
 mod flight;
+mod hub;
 mod id;
 mod known;
+mod ledger;
+mod life;
 mod memory;
 mod pack;
 mod revoked;
 mod seal;
 mod sealed;
+mod shape;
 mod shared;
 mod state;
 mod stats;
+mod store;
 mod watch;
 
 use std::cell::Cell;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -38,6 +46,7 @@ use tokio::runtime::Handle;
 
 pub use cookies::{Jar, SetCookies};
 pub use flight::{Flight, Turn};
+pub use hub::Hub;
 pub use known::{Known, Loaded};
 pub use seal::{OVERHEAD, Sealer};
 pub use state::{Limits, MAX_CLAIMS, MAX_TEXT, Session, Standing, Tokens};
@@ -47,12 +56,11 @@ pub use watch::Watch;
 use crate::clock::{Clock, UnixTime};
 use crate::config::model;
 use crate::words::Level;
-use flight::Flights;
 use id::{Id, Key};
 use known::Kept;
-use memory::Memory;
-use sealed::{Opened, Sealed};
-use shared::{FRESH, Shared};
+use sealed::Opened;
+use shared::FRESH;
+use store::{Common, Store};
 use watch::Watches;
 
 /// The store cannot be asked: answer 503 and leave the caller's cookie as it is.
@@ -76,58 +84,8 @@ pub struct Sessions {
     touch_every: i64,
     /// Which configuration it was made for: what a worker knows of another is looked up anew.
     epoch: u64,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
     common: Arc<Common>,
-}
-
-/// What outlives a reload.
-struct Common {
-    store: Store,
-    watches: Arc<Watches>,
-    flights: Arc<Flights>,
-    stats: Stats,
-}
-
-impl Common {
-    /// Errors: roots that cannot be used.
-    fn new(settings: &model::SessionStore, control: Option<&Handle>) -> Result<Arc<Common>, String> {
-        let watches = Arc::default();
-        let store = Store::new(settings, &watches, control)?;
-        Ok(Arc::new(Common { store, watches, flights: Arc::default(), stats: Stats::default() }))
-    }
-}
-
-enum Store {
-    Memory(Memory),
-    Sealed(Sealed),
-    Shared(Box<Shared>),
-}
-
-impl Store {
-    fn new(settings: &model::SessionStore, watches: &Arc<Watches>, control: Option<&Handle>) -> Result<Store, String> {
-        Ok(match (settings, control) {
-            (model::SessionStore::Redis(server), Some(control)) => {
-                Store::Shared(Box::new(Shared::open(server, watches, control)?))
-            }
-            (model::SessionStore::Cookie, _) => Store::Sealed(Sealed::new()),
-            (model::SessionStore::Memory { max }, _) => Store::Memory(Memory::new(*max as usize)),
-            // Only looked at.
-            (model::SessionStore::Redis(_), None) => Store::Memory(Memory::new(1)),
-        })
-    }
-
-    /// Whether it is the store that the settings name, so that sessions go on; if so it is adjusted to them.
-    fn is_still(&self, settings: &model::SessionStore) -> bool {
-        match (self, settings) {
-            (Store::Memory(memory), model::SessionStore::Memory { max }) => {
-                memory.resize(*max as usize);
-                true
-            }
-            (Store::Sealed(_), model::SessionStore::Cookie) => true,
-            (Store::Shared(shared), model::SessionStore::Redis(server)) => shared.is_at(server),
-            _ => false,
-        }
-    }
 }
 
 impl Sessions {
@@ -143,14 +101,13 @@ impl Sessions {
         control: &Handle,
         clock: &Clock,
     ) -> Result<Sessions, String> {
-        let sealer = Sealer::load_or_create(&settings.keys, state_dir)?;
-        let kept = previous.filter(|previous| previous.common.store.is_still(&settings.store));
+        let sealer = Arc::new(Sealer::load_or_create(&settings.keys, state_dir)?);
+        let kept = previous.filter(|previous| previous.common.store.is_still(&settings.store, &sealer));
         let common = match kept {
             Some(kept) => kept.common.clone(),
             None => {
-                let common = Common::new(&settings.store, Some(control))?;
-                control.spawn(sweep(Arc::downgrade(&common), clock.clone()));
-                common
+                let before = previous.map(|previous| &*previous.common);
+                Common::new(&settings.store, &sealer, before, Some((control, clock)))?
             }
         };
         Ok(Sessions::of(settings, sealer, previous, common))
@@ -161,10 +118,17 @@ impl Sessions {
     /// # Errors
     /// No randomness.
     pub fn offline(settings: &model::Sessions) -> Result<Sessions, String> {
-        Ok(Sessions::of(settings, Sealer::ephemeral()?, None, Common::new(&settings.store, None)?))
+        let sealer = Arc::new(Sealer::ephemeral()?);
+        let common = Common::new(&settings.store, &sealer, None, None)?;
+        Ok(Sessions::of(settings, sealer, None, common))
     }
 
-    fn of(settings: &model::Sessions, sealer: Sealer, previous: Option<&Sessions>, common: Arc<Common>) -> Sessions {
+    fn of(
+        settings: &model::Sessions,
+        sealer: Arc<Sealer>,
+        previous: Option<&Sessions>,
+        common: Arc<Common>,
+    ) -> Sessions {
         let idle = settings.levels.iter().filter_map(|level| level.idle).min().map_or(600, |idle| idle.as_secs());
         Sessions {
             jar: Jar::new(settings.cookie.clone()),
@@ -178,12 +142,22 @@ impl Sessions {
         }
     }
 
-    /// The session of a request, if it brings one that stands. Waits only for a store that is elsewhere, at most a second.
-    pub async fn load(&self, known: &Known, headers: &HeaderMap, now: UnixTime) -> Result<Option<Loaded>, StoreAway> {
+    /// The session of a request, if it brings one that stands, on the host where it began: who gets to see a portal's cookie,
+    /// its agency's own proxy, opens no other portal with it. Waits only for a store that is elsewhere, at most a second.
+    pub async fn load(
+        &self,
+        known: &Known,
+        headers: &HeaderMap,
+        host: &[u8],
+        now: UnixTime,
+    ) -> Result<Option<Loaded>, StoreAway> {
         let Some(text) = self.jar.first(headers) else { return Ok(None) };
         let may_know = match &self.common.store {
             Store::Memory(_) => true,
             Store::Sealed(sealed) => {
+                if !sealed.can_tell() {
+                    return Err(StoreAway);
+                }
                 known.hear(&sealed.revoked);
                 true
             }
@@ -200,6 +174,9 @@ impl Sessions {
                 None => return Ok(None),
             },
         };
+        if loaded.session().host.as_bytes() != host {
+            return Ok(None);
+        }
         if loaded.level_at(now) == Level::NONE {
             self.expire(loaded.id());
             return Ok(None);
@@ -222,7 +199,7 @@ impl Sessions {
             Store::Memory(memory) => Id::parse(text).and_then(|id| {
                 let record = memory.get(&id.filed())?;
                 let version = record.version();
-                Some(Loaded::new(id, record.session()?, self.limits, Kept::Here { record, version }))
+                Some(Loaded::new(id, memory.session(&record)?, self.limits, Kept::Here { record, version }))
             }),
             Store::Sealed(sealed) => sealed
                 .open(&self.sealer, &self.jar, text, headers, now)
@@ -234,145 +211,6 @@ impl Sessions {
                 session.map(|session| copy(id, session, now.saturating_add(FRESH), false))
             }
         })
-    }
-
-    /// A session begins, under a new id, and the one it takes the place of is dead at once (RP-8). For each login and each
-    /// step-up. `headers`: of the request, for stale cookies.
-    pub async fn create(
-        &self,
-        session: Session,
-        replaced: Option<&Loaded>,
-        headers: &HeaderMap,
-        now: UnixTime,
-    ) -> Result<SetCookies, StoreAway> {
-        let (id, session) = (Id::draw(), bounded(session));
-        let cookies = match &self.common.store {
-            Store::Memory(memory) => {
-                if let Some(replaced) = replaced {
-                    self.over(replaced, Ended::Replaced, now).await?;
-                }
-                for (key, reason) in memory.insert(id.filed(), &session, &self.limits, self.per_subject) {
-                    self.common.stats.ended(reason);
-                    self.common.watches.announce(&key);
-                }
-                self.jar.set(&id.text(), Some(headers)).unwrap_or_default()
-            }
-            Store::Sealed(sealed) => {
-                if let Some(replaced) = replaced {
-                    self.over(replaced, Ended::Replaced, now).await?;
-                }
-                sealed.seal(&self.sealer, &self.jar, &id, &session, headers)
-            }
-            Store::Shared(shared) => {
-                let bounds = (&self.limits, self.per_subject, now);
-                let old = replaced.map(Loaded::id);
-                let crowd = shared.create(&self.sealer, &id, &session, old, bounds).await?;
-                (0..crowd).for_each(|_| self.common.stats.ended(Ended::PerSubject));
-                if let Some(old) = old {
-                    shared.revoked.tell(old.filed());
-                    self.common.stats.ended(Ended::Replaced);
-                    self.common.watches.announce(&old.filed());
-                }
-                self.jar.set(&id.text(), Some(headers)).unwrap_or_default()
-            }
-        };
-        self.common.stats.created();
-        Ok(cookies)
-    }
-
-    /// Keeps what changed in a session under the id it has: new tokens after a refresh. Not for levels, which come with a
-    /// new id.
-    pub async fn save(
-        &self,
-        loaded: &Loaded,
-        session: Session,
-        headers: &HeaderMap,
-        now: UnixTime,
-    ) -> Result<SetCookies, StoreAway> {
-        let session = bounded(session);
-        match &self.common.store {
-            Store::Memory(memory) => {
-                if let Some(record) = memory.get(&loaded.id().filed()) {
-                    record.replace(&session);
-                }
-                Ok(SetCookies::default())
-            }
-            Store::Sealed(sealed) => {
-                sealed.remember(loaded.id(), &session, now);
-                sealed.revoked.tell(loaded.id().filed());
-                Ok(sealed.seal(&self.sealer, &self.jar, loaded.id(), &session, headers))
-            }
-            Store::Shared(shared) => {
-                shared.save(&self.sealer, loaded.id(), &session).await?;
-                Ok(SetCookies::default())
-            }
-        }
-    }
-
-    /// The session is used: its levels are idle from now on. Cheap to call with each request; what it returns, if
-    /// anything, is to be set with the answer. Not called for what a page asks by itself, like the time that is left.
-    pub fn touch(&self, loaded: &Loaded, headers: &HeaderMap, now: UnixTime) -> Option<SetCookies> {
-        match (&self.common.store, loaded.kept()) {
-            (_, Kept::Here { record, .. }) => {
-                record.touch(loaded.session(), &self.limits, now);
-                None
-            }
-            (store, Kept::Copy { touched, is_renewed, .. }) => {
-                let is_due = now >= touched.get().saturating_add(self.touch_every);
-                if !is_due && !is_renewed {
-                    return None;
-                }
-                touched.set(now);
-                let mut session = loaded.session().clone();
-                session.touch(&self.limits, now);
-                match store {
-                    Store::Memory(_) => None,
-                    Store::Sealed(sealed) => Some(sealed.seal(&self.sealer, &self.jar, loaded.id(), &session, headers)),
-                    Store::Shared(shared) => {
-                        shared.touch(&self.sealer, loaded.id(), &session);
-                        None
-                    }
-                }
-            }
-        }
-    }
-
-    /// The session ends here and now; its streams too, after their grace. The cookies to set clear the browser's.
-    pub async fn end(
-        &self,
-        loaded: &Loaded,
-        reason: Ended,
-        headers: &HeaderMap,
-        now: UnixTime,
-    ) -> Result<SetCookies, StoreAway> {
-        self.over(loaded, reason, now).await?;
-        Ok(self.jar.clear(headers))
-    }
-
-    /// The SSO ends sessions: those of a `sid` (one on every portal), or all of a `sub`. How many there were, as far as is
-    /// known (BL-9, BL-11).
-    pub async fn end_by(&self, issuer: &str, whose: Whose<'_>, now: UnixTime) -> Result<usize, StoreAway> {
-        let key = match whose {
-            Whose::Sid(sid) => Key::sid(issuer, sid),
-            Whose::Sub(sub) => Key::subject(issuer, sub),
-        };
-        let ended = match (&self.common.store, whose) {
-            (Store::Memory(memory), Whose::Sid(_)) => self.tell_all(memory.remove_sid(&key)),
-            (Store::Memory(memory), Whose::Sub(_)) => self.tell_all(memory.remove_subject(&key)),
-            (Store::Sealed(sealed), _) => {
-                sealed.revoked.add(key, now, self.limits.longest(now), now);
-                0
-            }
-            (Store::Shared(shared), _) => shared.end_all(&self.sealer, &key).await?,
-        };
-        (0..ended).for_each(|_| self.common.stats.ended(Ended::BySso));
-        self.common.watches.announce(&key);
-        Ok(ended)
-    }
-
-    fn tell_all(&self, ended: Vec<Key>) -> usize {
-        ended.iter().for_each(|key| self.common.watches.announce(key));
-        ended.len()
     }
 
     /// Clears the browser's cookies without a session.
@@ -442,70 +280,19 @@ impl Sessions {
         }
     }
 
-    /// Whether a store elsewhere is there, and how often it was not; `None` where there is none.
+    /// Whether the Redis of sessions is there, and how often it was not; `None` where there is none.
     pub fn store_health(&self) -> Option<(bool, u64)> {
-        match &self.common.store {
-            Store::Memory(_) | Store::Sealed(_) => None,
-            Store::Shared(shared) => Some((shared.is_up(), shared.failures())),
-        }
+        self.hub().map(|hub| (hub.is_up(), hub.failures()))
     }
 
-    async fn over(&self, loaded: &Loaded, reason: Ended, now: UnixTime) -> Result<(), StoreAway> {
-        let key = loaded.id().filed();
-        let was_there = match &self.common.store {
-            Store::Memory(memory) => memory.remove(&key),
-            Store::Sealed(sealed) => {
-                sealed.revoked.add(key, UnixTime::MAX, loaded.session().absolute_end(&self.limits), now);
-                true
-            }
-            Store::Shared(shared) => shared.end(loaded.id()).await?,
-        };
-        if was_there {
-            self.common.stats.ended(reason);
-        }
-        self.common.watches.announce(&key);
-        Ok(())
-    }
-
-    /// No level stands. A store elsewhere lets it go by itself.
-    fn expire(&self, id: &Id) {
-        if let Store::Memory(memory) = &self.common.store
-            && memory.remove(&id.filed())
-        {
-            self.common.stats.ended(Ended::Expired);
-            self.common.watches.announce(&id.filed());
-        }
+    /// Where nodes share what is no session; `None`: this is the only one.
+    pub fn hub(&self) -> Option<&Hub> {
+        self.common.store.hub()
     }
 }
 
 /// At most a minute behind: what `idle` is counted from is written that often to a store elsewhere.
 const TOUCH_MOST: i64 = 60;
-
-/// Lets go, bit by bit, of what is over and was never asked for again. Ends with the store.
-async fn sweep(common: Weak<Common>, clock: Clock) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(common) = common.upgrade() else { return };
-        let Store::Memory(memory) = &common.store else { return };
-        for key in memory.sweep(clock.now()) {
-            common.stats.ended(Ended::Expired);
-            common.watches.announce(&key);
-        }
-    }
-}
-
-/// Without what is larger than a session may be. What an SSO sends is bounded before; this holds for every caller.
-fn bounded(mut session: Session) -> Session {
-    let is_long = |text: &mut String| text.len() > MAX_TEXT;
-    session.sid.take_if(is_long);
-    session.name.take_if(is_long);
-    if serde_json::to_vec(&session.claims).map_or(usize::MAX, |json| json.len()) > MAX_CLAIMS {
-        session.claims.clear();
-    }
-    session
-}
 
 /// What an end of this session may be announced under.
 fn keys(filed: Key, session: &Session) -> Vec<Key> {

@@ -33,6 +33,14 @@ struct List {
     news: VecDeque<Key>,
 }
 
+/// Sessions under `key` that were created until `before` are dead; nobody need remember after `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) key: Key,
+    pub(super) before: UnixTime,
+    pub(super) until: UnixTime,
+}
+
 /// What a worker has to forget.
 pub(super) enum News {
     These(Vec<Key>),
@@ -44,8 +52,7 @@ impl Revoked {
         Revoked { max, list: Mutex::default(), announced: AtomicU64::new(0), lost: AtomicU64::new(0) }
     }
 
-    /// Sessions under `key` that were created until `before` are dead; nobody need remember after `until`.
-    pub(super) fn add(&self, key: Key, before: UnixTime, until: UnixTime, now: UnixTime) {
+    pub(super) fn add(&self, End { key, before, until }: End, now: UnixTime) {
         let mut list = self.lock();
         let entry = list.entries.entry(key).or_insert((before, until));
         *entry = (entry.0.max(before), entry.1.max(until));
@@ -62,6 +69,23 @@ impl Revoked {
             }
         }
         self.announce(&mut list, key);
+    }
+
+    /// The same for what another node tells. False: it was known.
+    pub(super) fn learn(&self, end: End, now: UnixTime) -> bool {
+        let known = self.lock().entries.get(&end.key).copied();
+        let is_new = known.is_none_or(|(before, until)| before < end.before || until < end.until);
+        if is_new {
+            self.add(end, now);
+        }
+        is_new
+    }
+
+    /// All that is remembered.
+    pub(super) fn all(&self) -> Vec<End> {
+        let end =
+            |(key, (before, until)): (&Key, &(UnixTime, UnixTime))| End { key: *key, before: *before, until: *until };
+        self.lock().entries.iter().map(end).collect()
     }
 
     /// What workers know under `key` is no longer the newest.
@@ -128,10 +152,23 @@ mod tests {
         Key::sid("test", &n.to_string())
     }
 
+    fn end(n: u32, before: UnixTime, until: UnixTime) -> End {
+        End { key: key(n), before, until }
+    }
+
+    #[test]
+    fn what_is_known_is_not_learnt_again() {
+        let revoked = Revoked::new(10);
+        assert!(revoked.learn(end(1, 100, 1000), 100));
+        assert!(!revoked.learn(end(1, 100, 1000), 100) && !revoked.learn(end(1, 50, 1000), 100));
+        assert!(revoked.learn(end(1, 101, 1000), 100) && revoked.covers(&[key(1)], 101));
+        assert_eq!(revoked.all(), [end(1, 101, 1000)]);
+    }
+
     #[test]
     fn what_was_created_before_the_logout_is_dead_and_a_later_login_is_not() {
         let revoked = Revoked::new(10);
-        revoked.add(key(1), 100, 1000, 100);
+        revoked.add(end(1, 100, 1000), 100);
         assert!(revoked.covers(&[key(0), key(1)], 100));
         assert!(!revoked.covers(&[key(1)], 101) && !revoked.covers(&[key(2)], 1));
     }
@@ -140,12 +177,12 @@ mod tests {
     fn the_list_is_bounded_and_what_is_over_goes_first() {
         let revoked = Revoked::new(3);
         for n in 0..3 {
-            revoked.add(key(n), 100, 200, 100);
+            revoked.add(end(n, 100, 200), 100);
         }
-        revoked.add(key(3), 100, 400, 300);
+        revoked.add(end(3, 100, 400), 300);
         assert_eq!((revoked.len(), revoked.lost()), (1, 0), "three were of no more use");
         for n in 4..8 {
-            revoked.add(key(n), 100, 900, 300);
+            revoked.add(end(n, 100, 900), 300);
         }
         assert_eq!((revoked.len(), revoked.lost()), (3, 2));
         assert!(revoked.covers(&[key(7)], 100) && !revoked.covers(&[key(3)], 100));
@@ -154,11 +191,11 @@ mod tests {
     #[test]
     fn a_worker_hears_what_is_new_or_that_it_missed_too_much() {
         let revoked = Revoked::new(10_000);
-        revoked.add(key(1), 1, 9, 0);
-        revoked.add(key(2), 1, 9, 0);
+        revoked.add(end(1, 1, 9), 0);
+        revoked.add(end(2, 1, 9), 0);
         assert!(matches!(revoked.since(1), (News::These(keys), 2) if keys == [key(2)]));
         for n in 0..NEWS as u32 {
-            revoked.add(key(n), 1, 9, 0);
+            revoked.add(end(n, 1, 9), 0);
         }
         assert!(matches!(revoked.since(1), (News::Everything, _)));
     }

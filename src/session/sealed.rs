@@ -1,10 +1,10 @@
 //! Sessions that the browsers keep: sealed, in cookies. A million of them cost the node nothing.
 //!
-//! What the node keeps is bounded: which of them ended (`revoked`), and for a minute the newest state of those whose tokens
+//! What the node keeps is bounded: which of them ended (`revoked`, and `ledger` for a fleet), and for a minute the newest state of those whose tokens
 //! were refreshed, since requests that were under way still bring the older cookie with a refresh token that is used up.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,8 +12,9 @@ use http::HeaderMap;
 
 use super::cookies::{Jar, SetCookies};
 use super::id::{Id, Key};
+use super::ledger::Ledger;
 use super::pack::{pack, unpack};
-use super::revoked::{MAX, Revoked};
+use super::revoked::{End, MAX, Revoked};
 use super::seal::Sealer;
 use super::state::{Session, Tokens};
 use crate::clock::UnixTime;
@@ -24,7 +25,9 @@ const RECENT: i64 = 60;
 const RECENT_MAX: usize = 10_000;
 
 pub(super) struct Sealed {
-    pub(super) revoked: Revoked,
+    pub(super) revoked: Arc<Revoked>,
+    /// Tells other nodes, where they are configured to share.
+    pub(super) ledger: Option<Ledger>,
     recent: Mutex<Recent>,
 }
 
@@ -42,8 +45,26 @@ pub(super) struct Opened {
 }
 
 impl Sealed {
-    pub(super) fn new() -> Sealed {
-        Sealed { revoked: Revoked::new(MAX), recent: Mutex::default() }
+    pub(super) fn new(revoked: Arc<Revoked>, ledger: Option<Ledger>) -> Sealed {
+        Sealed { revoked, ledger, recent: Mutex::default() }
+    }
+
+    /// A list for as many as may be remembered.
+    pub(super) fn list() -> Arc<Revoked> {
+        Arc::new(Revoked::new(MAX))
+    }
+
+    /// Whether this node can tell who is logged out.
+    pub(super) fn can_tell(&self) -> bool {
+        self.ledger.as_ref().is_none_or(Ledger::is_read)
+    }
+
+    /// For this node now, and for others as soon as they hear of it.
+    pub(super) fn revoke(&self, end: End, now: UnixTime) {
+        self.revoked.add(end, now);
+        if let Some(ledger) = &self.ledger {
+            ledger.tell(end);
+        }
     }
 
     pub(super) fn open(

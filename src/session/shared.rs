@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use redis::{Cmd, FromRedisValue, Value, from_redis_value};
+use redis::from_redis_value;
 use tokio::runtime::Handle;
 
 use super::StoreAway;
+use super::hub::{Entries, HEARTBEAT, Hub, PATIENCE, read_stream};
 use super::id::{Id, Key};
 use super::pack::{pack, unpack};
 use super::revoked::Revoked;
@@ -27,13 +28,9 @@ use super::watch::Watches;
 use crate::chance;
 use crate::clock::UnixTime;
 use crate::config::model::RedisServer;
-use crate::store::{Server, Store};
+use crate::store::Store;
 use crate::words::Level;
 
-/// Two questions in a row still leave a caller waiting for less than a second.
-const PATIENCE: Duration = Duration::from_millis(400);
-/// A reader of the stream says at least this often that it still listens.
-const HEARTBEAT: Duration = Duration::from_millis(300);
 /// Silence after which what workers know counts for nothing.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Ends that the stream holds: several minutes of a busy fleet, for a node that was cut off.
@@ -99,13 +96,10 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0";
 
 pub(super) struct Shared {
-    model: RedisServer,
-    server: Arc<Server>,
-    store: Store,
+    pub(super) hub: Arc<Hub>,
     control: Handle,
     pub(super) revoked: Arc<Revoked>,
     heard: Arc<Heard>,
-    failures: AtomicU64,
     reader: tokio::task::AbortHandle,
 }
 
@@ -136,25 +130,13 @@ impl Drop for Shared {
 impl Shared {
     /// Errors: roots that cannot be used.
     pub(super) fn open(model: &RedisServer, watches: &Arc<Watches>, control: &Handle) -> Result<Shared, String> {
-        let server = Server::new(model.clone(), "callers who logged in get 503 and keep their cookies")?;
+        let hub = Hub::open(model, "callers who logged in get 503 and keep their cookies", control)?;
         let _on_control = control.enter();
         let revoked = Arc::new(Revoked::new(0));
         let heard = Arc::new(Heard { since: Instant::now(), at: AtomicU64::new(0) });
-        let reading = read(Store::open(server.clone()), revoked.clone(), watches.clone(), heard.clone());
-        Ok(Shared {
-            model: model.clone(),
-            store: Store::open(server.clone()),
-            server,
-            control: control.clone(),
-            revoked,
-            heard,
-            failures: AtomicU64::new(0),
-            reader: control.spawn(reading).abort_handle(),
-        })
-    }
-
-    pub(super) fn is_at(&self, model: &RedisServer) -> bool {
-        self.model == *model
+        let reading = read(hub.line(), revoked.clone(), watches.clone(), heard.clone());
+        let reader = control.spawn(reading).abort_handle();
+        Ok(Shared { hub, control: control.clone(), revoked, heard, reader })
     }
 
     /// Whether what workers know may be used.
@@ -162,19 +144,11 @@ impl Shared {
         self.heard.is_recent()
     }
 
-    pub(super) fn is_up(&self) -> bool {
-        self.server.is_up()
-    }
-
-    pub(super) fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
     pub(super) async fn load(&self, sealer: &Sealer, id: &Id) -> Result<Option<Session>, StoreAway> {
         let key = id.filed();
         let mut cmd = redis::cmd("HMGET");
         cmd.arg(session_key(&key)).arg("v").arg("t");
-        let (value, used): (Option<Vec<u8>>, Option<Vec<u8>>) = self.ask(&cmd).await?;
+        let (value, used): (Option<Vec<u8>>, Option<Vec<u8>>) = self.hub.ask(&cmd).await?;
         let open = |purpose: &str, sealed| sealer.open(&bound(purpose, &key), sealed);
         let Some(mut session) = value.and_then(|value| unpack(&open("session", value)?)) else { return Ok(None) };
         if let Some(used) = used.and_then(|used| open("used", used))
@@ -209,7 +183,7 @@ impl Shared {
             .arg(text(&replaced))
             .arg(STREAM_KEY)
             .arg(STREAM);
-        self.ask(&cmd).await
+        self.hub.ask(&cmd).await
     }
 
     /// Keeps fresh tokens, and tells every node that what it knows is old.
@@ -219,7 +193,7 @@ impl Shared {
         cmd.arg(WRITE).arg(1).arg(session_key(&key)).arg("v").arg(sealer.seal(&bound("session", &key), &pack(session)));
         // `~`: no end, only news.
         cmd.arg(format!("~{}", text(&key))).arg(STREAM_KEY).arg(STREAM);
-        self.ask::<i64>(&cmd).await?;
+        self.hub.ask::<i64>(&cmd).await?;
         self.revoked.tell(key);
         Ok(())
     }
@@ -230,7 +204,7 @@ impl Shared {
         let used = [&session.seen.to_be_bytes()[..], &[session.gone()]].concat();
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(WRITE).arg(1).arg(session_key(&key)).arg("t").arg(sealer.seal(&bound("used", &key), &used));
-        let store = self.store.clone();
+        let store = self.hub.store().clone();
         self.control.spawn(async move { drop(store.ask(&cmd, PATIENCE).await) });
     }
 
@@ -238,7 +212,7 @@ impl Shared {
         let key = id.filed();
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(END).arg(1).arg(session_key(&key)).arg(text(&key)).arg(STREAM_KEY).arg(STREAM);
-        let ended: usize = self.ask(&cmd).await?;
+        let ended: usize = self.hub.ask(&cmd).await?;
         self.revoked.tell(key);
         Ok(ended > 0)
     }
@@ -249,7 +223,7 @@ impl Shared {
         for blind in sealer.blinds(key) {
             let mut cmd = redis::cmd("EVAL");
             cmd.arg(END_ALL).arg(1).arg(index_key(&blind)).arg(STREAM_KEY).arg(STREAM);
-            ended += self.ask::<usize>(&cmd).await?;
+            ended += self.hub.ask::<usize>(&cmd).await?;
         }
         self.revoked.tell(*key);
         Ok(ended)
@@ -261,10 +235,10 @@ impl Shared {
         let mark = chance::bits().to_be_bytes().to_vec();
         let mut take = redis::cmd("SET");
         take.arg(&name).arg(&mark).arg("NX").arg("PX").arg(LOCK.as_millis() as u64);
-        if self.ask::<Option<String>>(&take).await?.is_some() {
+        if self.hub.ask::<Option<String>>(&take).await?.is_some() {
             let mut give = redis::cmd("EVAL");
             give.arg(UNLOCK).arg(1).arg(&name).arg(mark);
-            let (store, control) = (self.store.clone(), self.control.clone());
+            let (store, control) = (self.hub.store().clone(), self.control.clone());
             return Ok(Some(Box::new(move || {
                 control.spawn(async move { drop(store.ask(&give, PATIENCE).await) });
             })));
@@ -272,20 +246,12 @@ impl Shared {
         let mut look = redis::cmd("EXISTS");
         look.arg(&name);
         let until = Instant::now() + LOCK;
-        while self.ask::<i64>(&look).await? == 1 && Instant::now() < until {
+        while self.hub.ask::<i64>(&look).await? == 1 && Instant::now() < until {
             tokio::time::sleep(LOCK_POLL).await;
         }
         // What this node knows is older than what the other one saved.
         self.revoked.tell(*key);
         Ok(None)
-    }
-
-    async fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, StoreAway> {
-        let answer = self.store.ask(cmd, PATIENCE).await.ok().and_then(|value| from_redis_value(value).ok());
-        answer.ok_or_else(|| {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            StoreAway
-        })
     }
 }
 
@@ -311,8 +277,6 @@ async fn read(store: Store, revoked: Arc<Revoked>, watches: Arc<Watches>, heard:
     }
 }
 
-type Entries = Vec<(String, Vec<Vec<u8>>)>;
-
 /// The next ends; none after a heartbeat without any.
 async fn next(store: &Store, last: &mut Option<String>) -> Result<Vec<(bool, Key)>, ()> {
     let Some(seen) = last else {
@@ -322,20 +286,7 @@ async fn next(store: &Store, last: &mut Option<String>) -> Result<Vec<(bool, Key
         *last = Some(newest.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id));
         return Ok(Vec::new());
     };
-    let mut cmd = redis::cmd("XREAD");
-    cmd.arg("COUNT")
-        .arg(1000)
-        .arg("BLOCK")
-        .arg(HEARTBEAT.as_millis() as u64)
-        .arg("STREAMS")
-        .arg(STREAM_KEY)
-        .arg(&*seen);
-    let answer = store.ask(&cmd, HEARTBEAT + PATIENCE).await.map_err(drop)?;
-    if answer == Value::Nil {
-        return Ok(Vec::new());
-    }
-    let streams: Vec<(String, Entries)> = from_redis_value(answer).map_err(drop)?;
-    let entries: Entries = streams.into_iter().flat_map(|(_, entries)| entries).collect();
+    let entries = read_stream(store, STREAM_KEY, seen, 1000).await?;
     if let Some((id, _)) = entries.last() {
         *seen = id.clone();
     }
@@ -382,4 +333,4 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

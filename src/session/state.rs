@@ -68,6 +68,8 @@ pub struct Tokens {
 pub struct Session {
     /// The issuer's `iss`: its name in the configuration may be given to another.
     pub issuer: Arc<str>,
+    /// The portal's host, as requests are matched: lower case, without port. Its cookie opens no other.
+    pub host: Arc<str>,
     /// Personal: never logged, never sent to an agency as it is.
     pub sub: String,
     /// What the SSO calls its own session, for its logout messages.
@@ -116,10 +118,11 @@ fn bit(level: Level) -> u8 {
 const DOWNWARDS: [Level; 3] = [Level::THREE, Level::TWO, Level::ONE];
 
 impl Session {
-    /// A session in which no level is reached yet.
+    /// A session in which no level is reached yet, on no host.
     pub fn new(issuer: Arc<str>, sub: String, now: UnixTime) -> Session {
         Session {
             issuer,
+            host: Arc::from(""),
             sub,
             sid: None,
             name: None,

@@ -18,6 +18,7 @@ fn settings(store: SessionStore) -> model::Sessions {
         levels: defaults::SESSION_LEVELS,
         per_subject: 2,
         grace: defaults::SESSION_GRACE,
+        logins: defaults::LOGINS,
     }
 }
 
@@ -40,7 +41,7 @@ impl Node {
     }
 
     async fn load(&self, browser: &HeaderMap, now: UnixTime) -> Option<Loaded> {
-        self.sessions.load(&self.known, browser, now).await.unwrap()
+        self.sessions.load(&self.known, browser, b"", now).await.unwrap()
     }
 
     async fn login(&self, session: Session) -> HeaderMap {
@@ -53,7 +54,7 @@ impl Node {
 }
 
 fn stores() -> [SessionStore; 2] {
-    [SessionStore::Memory { max: 100 }, SessionStore::Cookie]
+    [SessionStore::Memory { max: 100 }, SessionStore::Cookie { shared: None }]
 }
 
 fn session(sub: &str, level: Level) -> Session {
@@ -248,7 +249,8 @@ async fn a_reload_keeps_sessions_and_another_limit_counts_at_once() {
 
 #[tokio::test]
 async fn a_sealed_session_needs_nothing_but_the_key() {
-    let [one, other] = [Node::new(SessionStore::Cookie), Node::new(SessionStore::Cookie)];
+    let [one, other] =
+        [Node::new(SessionStore::Cookie { shared: None }), Node::new(SessionStore::Cookie { shared: None })];
     let mut large = session("a", Level::TWO);
     large.tokens.access = secret(6000);
     let browser = one.login(large.clone()).await;
@@ -256,13 +258,13 @@ async fn a_sealed_session_needs_nothing_but_the_key() {
     assert_eq!(other.load(&browser, NOW).await.unwrap().session(), &large);
     let first = browser[COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
     let cut = HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(first).unwrap())]);
-    let fresh = Node::new(SessionStore::Cookie);
+    let fresh = Node::new(SessionStore::Cookie { shared: None });
     assert!(fresh.load(&cut, NOW).await.is_none(), "a part is no session");
 }
 
 #[tokio::test]
 async fn tokens_that_fit_no_cookies_are_left_out_and_not_the_session() {
-    let node = Node::new(SessionStore::Cookie);
+    let node = Node::new(SessionStore::Cookie { shared: None });
     let mut huge = session("a", Level::TWO);
     huge.tokens.access = secret(8000);
     huge.tokens.id = secret(8000);

@@ -10,7 +10,7 @@ import { AUDIENCE, LEVELS } from './sso.js';
 
 const PROGRAM = process.env.DARVAZEH_BIN ?? '../../target/debug/darvazeh';
 /** Long enough for a debug build on a busy machine. */
-const START_LIMIT = 20_000;
+const START_LIMIT = Number(process.env.START_LIMIT ?? 20_000);
 
 /** Development CA, and a certificate for `localhost` and `hosts` that the SSO and the gateway both show. */
 export function certificates(folder, hosts = []) {

@@ -6,61 +6,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Citizen } from './citizen.js';
 import { eventually, startAgency } from './gateway.js';
 import { startPortals } from './portals.js';
 import { call } from './wire.js';
 
 const PORTALS = ['portal.tehran.example', 'tamin.example'];
-
-/** Cookies by host, redirects followed, the SSO's form filled in. */
-class Citizen {
-  #jar = new Map();
-
-  logins = 0;
-
-  constructor({ ca, proof, user = '0012345679' }) {
-    Object.assign(this, { ca, proof, user });
-  }
-
-  async go(start) {
-    let [url, method, body] = [new URL(start), 'GET', undefined];
-    for (let step = 0; step < 30; step += 1) {
-      const reply = await this.request(method, url, body);
-      const form = /<form[^>]*method="post"[^>]*action="([^"]+)"/.exec(reply.body);
-      const xsrf = /name="xsrf" value="([^"]+)"/.exec(reply.body);
-      const link = /id="go"[^>]*href="([^"]+)"/.exec(reply.body);
-      [method, body] = ['GET', undefined];
-      if (reply.headers.location) url = new URL(reply.headers.location, url);
-      else if (link) url = new URL(link[1].replaceAll('&amp;', '&'));
-      else if (url.pathname.startsWith('/interaction/')) {
-        this.logins += 1;
-        [method, body] = ['POST', new URLSearchParams({ user: this.user, proof: this.proof, ago: 0 }).toString()];
-      } else if (xsrf) {
-        url = new URL(form[1], url);
-        [method, body] = ['POST', new URLSearchParams({ xsrf: xsrf[1], logout: 'yes' }).toString()];
-      } else return { ...reply, url: url.href };
-    }
-    throw new Error(`redirected without end: ${url}`);
-  }
-
-  /** As a page's script asks. */
-  fetch(url) {
-    return this.request('GET', new URL(url), undefined, { 'sec-fetch-mode': 'cors', 'sec-fetch-site': 'same-origin', accept: '*/*' });
-  }
-
-  async request(method, url, body, fields = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', accept: 'text/html' }) {
-    const jar = this.#jar.get(url.host) ?? this.#jar.set(url.host, new Map()).get(url.host);
-    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
-    const form = body && { 'content-type': 'application/x-www-form-urlencoded', 'sec-fetch-site': 'same-origin' };
-    const reply = await call(url, { method, headers: { ...fields, ...(cookie && { cookie }), ...form }, body, ca: this.ca });
-    for (const line of reply.headers['set-cookie'] ?? []) {
-      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-      if (value && !/max-age=0/i.test(line)) jar.set(name, value);
-      else jar.delete(name);
-    }
-    return reply;
-  }
-}
 
 describe('portals behind a real SSO', { concurrency: false }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'darvazeh-portal-'));

@@ -3,12 +3,12 @@
 import { request } from 'node:https';
 import { text } from 'node:stream/consumers';
 
-/** Sends one request on a connection of its own. Names always resolve to 127.0.0.1. */
-export async function call(url, { method = 'GET', headers = {}, body, ca }) {
+/** Sends one request on a connection of its own. Names always resolve to 127.0.0.1. `path`: instead of the URL's, as it is. */
+export async function call(url, { method = 'GET', headers = {}, body, ca, path }) {
   const { hostname, port, pathname, search } = new URL(url);
   const response = await new Promise((resolve, reject) => {
     request({
-      host: '127.0.0.1', port, servername: hostname, ca, method, path: pathname + search, agent: false, timeout: 10_000,
+      host: '127.0.0.1', port, servername: hostname, ca, method, path: path ?? pathname + search, agent: false, timeout: 10_000,
       headers: { host: port ? `${hostname}:${port}` : hostname, ...headers },
     }, resolve).once('error', reject).once('timeout', () => reject(new Error(`${url}: no answer`))).end(body);
   });

@@ -122,7 +122,7 @@ describe('Envoy ext_authz over gRPC', () => {
     const { headers, headers_to_remove: removed } = answer.ok_response;
     assert.equal(claims(value(headers, 'x-gateway-assertion')).level, 2);
     assert.ok(headers.every(({ append, append_action }) => append.value === false && append_action === 0));
-    assert.deepEqual(removed.sort(), ['authorization', 'x-gateway-level']);
+    assert.deepEqual(removed.sort(), ['authorization', 'cookie', 'x-gateway-level']);
   });
 
   test('a refusal carries status, challenge and body', async () => {

@@ -20,16 +20,16 @@ const certificates = (folder) => [
   ['/etc/darvazeh/client.key', join(folder, 'proxy.key')],
 ];
 
-/** Each starts before the agency at port `backend` and asks the gateway at port `gateway`; gives its port. */
+/** Each starts before the agency at port `backend` and asks the gateway at port `gateway`; gives its port. `tls`: for browsers. */
 export const PROXIES = {
   nginx: {
     agency: 'tax',
-    async start({ folder, gateway, backend }) {
+    async start({ folder, gateway, backend, tls = false }) {
       const port = await freePort();
       const site = example('nginx/portal.conf', [
         ['gateway.internal:8444', `127.0.0.1:${gateway}`],
         ['127.0.0.1:9001', `127.0.0.1:${backend}`],
-        ['listen 80;', `listen 127.0.0.1:${port};`],
+        ['listen 80;', tls ? `listen 127.0.0.1:${port} ssl; ssl_certificate ${folder}/portal.pem; ssl_certificate_key ${folder}/portal.pem;` : `listen 127.0.0.1:${port};`],
         ...certificates(folder),
       ]);
       const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((what) => `${what}_temp_path ${folder}/${what};`);
@@ -45,10 +45,10 @@ export const PROXIES = {
     agency: 'tax',
     /** Its refusals are the gateway's own, body included. */
     whole: true,
-    async start({ folder, gateway, backend }) {
+    async start({ folder, gateway, backend, tls = false }) {
       const port = await freePort();
       const site = example('caddy/Caddyfile', [
-        [`${HOST} {`, `http://${HOST}:${port} {\n\tbind 127.0.0.1`],
+        [`${HOST} {`, tls ? `https://${HOST}:${port} {\n\tbind 127.0.0.1\n\ttls ${folder}/gateway.pem ${folder}/gateway.key` : `http://${HOST}:${port} {\n\tbind 127.0.0.1`],
         ['gateway.internal:8444', `127.0.0.1:${gateway}`],
         ['127.0.0.1:9001', `127.0.0.1:${backend}`],
         ...certificates(folder),
@@ -65,7 +65,7 @@ export const PROXIES = {
   haproxy: {
     agency: 'land',
     whole: true,
-    async start({ folder, gateway, backend }) {
+    async start({ folder, gateway, backend, tls = false }) {
       const port = await freePort();
       writeFileSync(join(folder, 'verdict.lua'), example('haproxy/verdict.lua', []));
       writeFileSync(join(folder, 'haproxy.cfg'), example('haproxy/haproxy.cfg', [
@@ -73,7 +73,7 @@ export const PROXIES = {
         ['/etc/darvazeh/ca.pem', join(folder, 'ca.pem')],
         ['10.1.0.2:8444', `127.0.0.1:${gateway}`],
         ['127.0.0.1:9001', `127.0.0.1:${backend}`],
-        ['bind :80', `bind 127.0.0.1:${port}`],
+        ['bind :80', `bind 127.0.0.1:${port}${tls ? ` ssl crt ${folder}/portal.pem` : ''}`],
       ]));
       const program = run('haproxy', ['-db', '-f', join(folder, 'haproxy.cfg')], {});
       await program.accepts(port);
@@ -83,11 +83,13 @@ export const PROXIES = {
 
   apache: {
     agency: 'tax',
-    async start({ folder, gateway, backend }) {
+    /** Only the head of a refusal is the gateway's. */
+    tells: false,
+    async start({ folder, gateway, backend, tls = false }) {
       const [port, inner] = [await freePort(), await freePort()];
       writeFileSync(join(folder, 'verdict.lua'), example('apache/verdict.lua', [['127.0.0.1:8090', `127.0.0.1:${inner}`]]));
       const site = example('apache/portal.conf', [
-        ['<VirtualHost *:80>', `<VirtualHost 127.0.0.1:${port}>`],
+        ['<VirtualHost *:80>', `<VirtualHost 127.0.0.1:${port}>${tls ? `\nSSLEngine on\nSSLCertificateFile ${folder}/portal.pem` : ''}`],
         ['127.0.0.1:8090', `127.0.0.1:${inner}`],
         ['/etc/apache2/verdict.lua', join(folder, 'verdict.lua')],
         ['https://gateway.internal:8444', `https://localhost:${gateway}`],
@@ -95,7 +97,7 @@ export const PROXIES = {
         ['/etc/darvazeh/ca.pem', join(folder, 'ca.pem')],
         ['/etc/darvazeh/client-with-key.pem', join(folder, 'both.pem')],
       ]);
-      const modules = ['mpm_event', 'authz_core', 'authz_host', 'lua', 'proxy', 'proxy_http', 'ssl', 'socache_shmcb'];
+      const modules = ['mpm_event', 'authz_core', 'authz_host', 'headers', 'lua', 'proxy', 'proxy_http', 'ssl', 'socache_shmcb'];
       const asRoot = process.getuid() === 0;
       const loads = modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`);
       writeFileSync(join(folder, 'apache.conf'), [

@@ -32,19 +32,19 @@ export function freePort() {
   });
 }
 
-/** An agency that answers every request with the head it saw, and keeps them all. */
-export async function startAgency() {
+/** An agency that keeps every request it saw; `fields` go with its answers. */
+export async function startAgency(fields = {}) {
   const seen = [];
   const server = createServer((request, response) => {
-    const fields = [];
+    const head = [];
     for (let at = 0; at < request.rawHeaders.length; at += 2) {
-      fields.push([request.rawHeaders[at].toLowerCase(), request.rawHeaders[at + 1]]);
+      head.push([request.rawHeaders[at].toLowerCase(), request.rawHeaders[at + 1]]);
     }
     let body = '';
     request.on('data', (bytes) => { body += bytes; });
     request.on('end', () => {
-      seen.push({ method: request.method, path: request.url, fields, body });
-      response.end('the agency\n');
+      seen.push({ method: request.method, path: request.url, fields: head, body });
+      response.writeHead(200, fields).end('the agency\n');
     });
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -68,8 +68,8 @@ export function token(level, subject = 'citizen-9') {
 }
 
 /** Development CA, the gateway's certificate, and one for the agency's proxy. */
-function certificates(folder) {
-  execFileSync(PROGRAM, ['certs', 'dev', '--out', folder, '--host', 'gateway.internal']);
+export function certificates(folder) {
+  execFileSync(PROGRAM, ['certs', 'dev', '--out', folder, '--host', 'localhost', '--host', 'gateway.internal', '--host', HOST]);
   const [keyFile, certificate] = [join(folder, 'proxy.key'), join(folder, 'proxy.pem')];
   const made = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' });
   writeFileSync(keyFile, made, { mode: 0o600 });
@@ -80,6 +80,9 @@ function certificates(folder) {
   ], { stdio: 'pipe' });
   createPrivateKey(readFileSync(keyFile));
   writeFileSync(join(folder, 'both.pem'), readFileSync(certificate, 'utf8') + made, { mode: 0o600 });
+  // What the portal shows to browsers.
+  const [shown, shownKey] = ['gateway.pem', 'gateway.key'].map((name) => readFileSync(join(folder, name), 'utf8'));
+  writeFileSync(join(folder, 'portal.pem'), shown + shownKey, { mode: 0o600 });
 }
 
 const CONFIG = `version: 1
@@ -117,6 +120,32 @@ export async function startGateway(folder, agency) {
   writeFileSync(config, CONFIG.replaceAll('AGENCY', agency));
   const program = run(PROGRAM, ['run', '--config', config], {});
   const ready = await program.says(/ready listeners=verdicts=\S+:(\d+)/);
+  return { port: Number(ready[1]), program };
+}
+
+/** Routes for people. The portal's port is the browser's, so that its proxy is trusted about addresses alone. */
+const LOGIN_ROUTES = [1, 2, 3].map((level) => `\
+  - { name: s${level}, agency: AGENCY, match: { hosts: [${HOST}], prefix: /s${level} }, require: { level: ${level}, via: session } }
+`).join('');
+
+/** The same gateway with routes for people. `issuer` is asked for the SSO's URL once certificates are there. */
+export async function startLoginGateway(folder, agency, clientKey, issuer) {
+  certificates(folder);
+  writeFileSync(join(folder, 'client.key'), clientKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+  const client = 'client: { id: gateway, key: { file: client.key }, key_id: k-1 }';
+  const config = join(folder, 'routes.yaml');
+  const text = (CONFIG + LOGIN_ROUTES).replaceAll('AGENCY', agency)
+    .replace('issuer: https://sso.example.ir', `issuer: ${await issuer()}\n    ca: ca.pem\n    ${client}`)
+    .replace('jwks: { file: jwks.json }', '# keys by discovery')
+    .replace('address: 127.0.0.1:0\n    tls', 'address: 127.0.0.1:0\n    trusted_proxies: [127.0.0.1]\n    tls');
+  writeFileSync(config, text);
+  const program = run(PROGRAM, ['run', '--config', config], {});
+  const ready = await program.says(/ready listeners=verdicts=\S+:(\d+) admin=(\S+)/);
+  const isReady = async () => (await fetch(`http://${ready[2]}/readyz`)).status === 200;
+  for (const end = Date.now() + PATIENCE; !await isReady();) {
+    if (Date.now() > end) throw new Error(`the issuer's keys do not come:\n${program.output}`);
+    await new Promise((resolve) => { setTimeout(resolve, 100); });
+  }
   return { port: Number(ready[1]), program };
 }
 

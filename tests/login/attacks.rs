@@ -8,7 +8,7 @@ use crate::support::agency::Agency;
 use crate::support::sso;
 use crate::support::token::now;
 use crate::support::within;
-use crate::world::{CLIENT, TAMIN, TEHRAN, World, at, config};
+use crate::world::{CLIENT, SESSIONS, TAMIN, TEHRAN, World, at, config};
 
 fn refused(page: &Page, status: u16, code: &str) {
     assert_eq!((page.status(), page.error()), (status, Some(code)), "{}", page.text());
@@ -144,6 +144,28 @@ async fn a_sso_that_gives_no_tokens_logs_nobody_in() {
     }
 }
 
+/// A stranger cannot keep the SSO busy: beginnings of logins are counted by address, and pages are not.
+#[tokio::test]
+async fn an_address_begins_only_so_many_logins() {
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    let few = "sessions: { grace: 0s, logins: { requests: 2, per: 1h } }";
+    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, few);
+    let world = World::of(&yaml, agency, sso).await;
+    let mut browser = world.browser();
+    let login = at(TEHRAN, "/.gateway/login?to=/l1");
+    for _ in 0..2 {
+        assert_eq!(browser.send("GET", &login, &["Accept: text/html"], "").await.status(), 303);
+    }
+    let mut another = world.browser();
+    let page = another.send("GET", &login, NAVIGATION, "").await;
+    assert_eq!((page.status(), page.error()), (429, Some("rate_limited")));
+    assert!(page.answer.head.get("retry-after").is_some_and(|after| after.parse::<u32>().is_ok_and(|s| s > 60)));
+    assert!(page.answer.head.get("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    assert_eq!(another.fetch(&at(TEHRAN, "/l1")).await.error(), Some("login_required"), "a route is no login");
+    // Who is logged in does not begin one.
+    assert_eq!(another.fetch(&at(TEHRAN, "/.gateway/session")).await.status(), 200);
+}
+
 /// Anybody can begin logins: of an SSO that does not answer, a bounded number waits, and the log is not flooded.
 #[tokio::test]
 async fn a_flood_of_logins_does_not_swamp_a_sso_that_hangs() {
@@ -191,4 +213,20 @@ async fn a_worker_with_too_much_to_bear_sheds_its_own_pages_too() {
     };
     let answer = within("a page is shed", shed).await;
     assert_eq!((answer.status(), answer.head.get("x-gateway-error")), (503, Some("overloaded")));
+}
+
+/// A portal's cookie opens that portal alone: its agency's own proxy, which is sent it, is nobody elsewhere.
+#[tokio::test]
+async fn a_portals_cookie_opens_no_other_portal() {
+    let world = World::start().await;
+    let mut citizen = world.browser();
+    assert_eq!(citizen.go(&at(TEHRAN, "/l1")).await.status(), 200);
+    let mut thief = world.browser();
+    for (name, value) in citizen.cookies_of(TEHRAN) {
+        thief.set_cookie(TAMIN, &name, &value);
+    }
+    refused(&thief.fetch(&at(TAMIN, "/l1")).await, 401, "login_required");
+    let told = thief.fetch(&at(TAMIN, "/.gateway/session")).await;
+    assert!(!told.text().contains("logout_url"), "{}", told.text());
+    assert_eq!(citizen.fetch(&at(TEHRAN, "/l1")).await.status(), 200, "and ends nothing");
 }

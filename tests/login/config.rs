@@ -63,3 +63,25 @@ async fn an_expectation_holds_a_route_to_its_login() {
     let (found, code) = said(dir.path(), &["check", "--format", "json", "--config", "routes.yaml"]);
     assert_eq!(code, Some(0), "{found}");
 }
+
+#[tokio::test]
+async fn explain_knows_the_gateways_own_pages() {
+    let asked = yaml().await.replace("timeouts: { connect: 5s }", "verify: { from: [10.9.9.9] }");
+    let dir = beside(&asked);
+    let explain = |method: &str, url: &str| {
+        let (said, code) = said(dir.path(), &["explain", "--config", "routes.yaml", "--format", "json", method, url]);
+        let at = |name: &str| said[name].as_str().map(str::to_owned);
+        (said["status"].as_u64(), at("code"), code)
+    };
+    let page = |path: &str| at(TEHRAN, &format!("/.gateway/{path}"));
+    for (path, status) in
+        [("login?to=/l1", 303), ("callback", 303), ("logout", 200), ("session", 200), ("jwks.json", 200)]
+    {
+        assert_eq!(explain("GET", &page(path)), (Some(status), None, Some(0)), "{path}");
+    }
+    let refused = |status: u64, code: &str, exit: i32| (Some(status), Some(code.to_owned()), Some(exit));
+    assert_eq!(explain("GET", &page("backchannel-logout")), refused(405, "method_not_allowed", 4));
+    assert_eq!(explain("GET", &page("verify")), refused(403, "verify_forbidden", 3));
+    assert_eq!(explain("GET", &page("anything")), refused(404, "route_unknown", 4));
+    assert_eq!(explain("GET", &at("other.example", "/.gateway/login")), refused(404, "route_unknown", 4));
+}

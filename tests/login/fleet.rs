@@ -4,13 +4,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, FORM, NAVIGATION};
 use crate::provider::Provider;
 use crate::support::PATIENCE;
 use crate::support::agency::Agency;
 use crate::support::gateway::Gateway;
 use crate::support::token::token;
-use crate::world::{CLIENT, SESSIONS, TEHRAN, World, at, config};
+use crate::world::{CLIENT, IN_COOKIES, SESSIONS, TEHRAN, World, at, config};
 
 /// On a Unix socket alone, and gone with the test.
 struct Redis(Child);
@@ -95,4 +95,48 @@ async fn a_fleet_shares_sessions_their_end_and_their_stores_absence() {
     assert_eq!(elsewhere.send("GET", &at(TEHRAN, "/either"), &[&bearer], "").await.status(), 200);
     let page = here.go(&at(TEHRAN, "/l3")).await;
     assert_eq!((page.status(), page.error()), (503, Some("session_store_unavailable")));
+}
+
+/// BL-12, RP-1: sessions in cookies, whose end, whose logins and whose forms are everybody's.
+#[tokio::test]
+async fn a_fleet_with_sessions_in_cookies_shares_what_ended_and_what_was_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let _redis = Redis::start(directory.path()).await;
+    let socket = directory.path().join("redis.sock");
+    let shared = IN_COOKIES.replace("cookie,", &format!("cookie, shared: 'unix://{}',", socket.display()));
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, &shared);
+    let other = World::gateway(&yaml).await;
+    let world = World::of(&yaml, agency, sso).await;
+    let mut browser = world.browser();
+    eventually("the list is read", async || browser.go(&at(TEHRAN, "/l1")).await.status() == 200).await;
+    let mut there = at_another(&browser, &other);
+    eventually("there too", async || there.fetch(&at(TEHRAN, "/l1")).await.status() == 200).await;
+    // A form that needs more, sent here; the SSO's answer and the button come there.
+    let asked = browser.send("POST", &at(TEHRAN, "/l3"), FORM, "amount=7").await;
+    assert_eq!(asked.status(), 303);
+    let at_sso = browser.send("GET", asked.location(), NAVIGATION, "").await;
+    let back = at_sso.location().to_owned();
+    let [mut there, mut again] = [at_another(&browser, &other), at_another(&browser, &world.gateway)];
+    let told = there.send("GET", &back, NAVIGATION, "").await;
+    assert_eq!(told.status(), 303, "{}", told.text());
+    let page = there.send("GET", &at(TEHRAN, told.location()), NAVIGATION, "").await;
+    assert_eq!((page.status(), page.text().contains("amount")), (200, true), "{}", page.text());
+    let replayed = again.send("GET", &back, NAVIGATION, "").await;
+    assert_eq!((replayed.status(), replayed.error()), (400, Some("login_expired")), "used at the other gateway");
+    let go = format!("{}={}", page.attribute("type=\"hidden\" name=\""), page.attribute("value=\""));
+    assert_eq!(there.send("POST", &at(TEHRAN, "/l3"), FORM, &go).await.status(), 200);
+    assert_eq!(&*world.agency.last().payload.bytes, b"amount=7");
+    // The SSO tells one gateway; a copy of the cookie is dead at the other.
+    let mut copy = at_another(&there, &world.gateway);
+    assert_eq!(copy.fetch(&at(TEHRAN, "/l3")).await.status(), 200);
+    let token_form = format!("logout_token={}", world.sso.logout_token(|_| ()));
+    let fields = ["Content-Type: application/x-www-form-urlencoded"];
+    let url = at(TEHRAN, "/.gateway/backchannel-logout");
+    assert_eq!(world.browser().send("POST", &url, &fields, &token_form).await.status(), 200);
+    assert_eq!(copy.fetch(&at(TEHRAN, "/l3")).await.status(), 401);
+    eventually("the other gateway knows", async || there.fetch(&at(TEHRAN, "/l3")).await.status() == 401).await;
+    // The same token again, at the other: used is used.
+    let mut fleet = Browser::new(&other);
+    assert_eq!(fleet.send("POST", &url, &fields, &token_form).await.status(), 400);
 }

@@ -18,4 +18,5 @@ mod scripts;
 mod step_up;
 mod streams;
 mod tokens;
+mod verdicts;
 mod world;

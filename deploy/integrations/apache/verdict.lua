@@ -12,7 +12,12 @@ local LEFT_OUT = {
     ["proxy-connection"] = true, ["te"] = true, ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true,
 }
 local IDENTITY = { "X-Gateway-Assertion", "X-Gateway-Subject", "X-Gateway-Level" }
-local FOR_THE_CLIENT = { "WWW-Authenticate", "Retry-After", "Allow", "X-Gateway-Error", "X-Request-Id", "Cache-Control" }
+local FOR_THE_CLIENT = { "Location", "X-Gateway-Login", "WWW-Authenticate", "Retry-After", "Allow", "X-Gateway-Error", "X-Request-Id", "Cache-Control" }
+
+local LOGIN = {}
+for _, page in ipairs({
+    "login", "callback", "logout", "signed-out", "session", "backchannel-logout", "frontchannel-logout",
+}) do LOGIN["/.gateway/" .. page] = true end
 
 -- `_` reads as `-`: a CGI behind us could not tell the two apart.
 local function folded(name)
@@ -36,6 +41,8 @@ end
 function verdict(r)
     -- What Apache asks itself on behalf of a request that was judged.
     if not r.is_initial_req then return apache2.DECLINED end
+    -- The way to the SSO and back, which is the gateway's own. By its exact spelling, as <LocationMatch> in portal.conf.
+    if LOGIN[r.unparsed_uri:gsub("%?.*", "")] then return apache2.DECLINED end
     local _, status, answer = http.request({ url = VERDICTS, headers = question(r), redirect = false })
     if type(status) ~= "number" or not answer["x-request-id"] then
         r.err_headers_out["Retry-After"] = "5"
@@ -56,5 +63,11 @@ function verdict(r)
         if value then r.headers_in[name] = value end
     end
     r.headers_in["Authorization"] = nil
+    -- Of the caller's cookies, those that are the portal's.
+    local cookie = answer["cookie"]
+    r.headers_in["Cookie"] = cookie ~= "" and cookie or nil
+    -- What a session sets, for portal.conf to add; answers to people with a session are kept nowhere.
+    for at = 1, 5 do r.subprocess_env["GATEWAY_COOKIE_" .. at] = answer["x-set-cookie-" .. at] end
+    if answer["cache-control"] ~= "no-store" then r.subprocess_env["GATEWAY_KEPT"] = answer["cache-control"] end
     return apache2.DECLINED
 end

@@ -69,4 +69,15 @@ core.register_action("verdict", { "http-req" }, function(txn, gateway)
         if values then txn.http:req_set_header(name, values[0]) end
     end
     txn.http:req_del_header("authorization")
+    -- Of the caller's cookies, those that are the portal's.
+    txn.http:req_del_header("cookie")
+    local cookie = answer.headers["cookie"] and answer.headers["cookie"][0]
+    if cookie and cookie ~= "" then txn.http:req_set_header("cookie", cookie) end
+    -- What a session sets goes with the portal's answer, which is then kept nowhere.
+    for at = 1, 5 do
+        local values = answer.headers["x-set-cookie-" .. at]
+        if values then txn:set_var("txn.set_cookie_" .. at, values[0]) end
+    end
+    local kept = answer.headers["cache-control"]
+    if kept and kept[0] ~= "no-store" then txn:set_var("txn.kept", kept[0]) end
 end, 1)

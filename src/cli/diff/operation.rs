@@ -114,10 +114,11 @@ fn assertion(config: &Config) -> String {
 
 /// All but the limits. Of keys only how many there are: which they are is nobody's business.
 fn sessions(sessions: &Sessions) -> String {
-    let Sessions { store, keys, cookie, levels: _, per_subject, grace } = sessions;
+    let Sessions { store, keys, cookie, levels: _, per_subject, grace, logins } = sessions;
     let store = match store {
         SessionStore::Memory { max } => format!("in memory, {max} at most and {per_subject} of one subject"),
-        SessionStore::Cookie => "sealed in cookies".to_owned(),
+        SessionStore::Cookie { shared: None } => "sealed in cookies".to_owned(),
+        SessionStore::Cookie { shared: Some(server) } => format!("sealed in cookies, and what ended in {}", server.url),
         SessionStore::Redis(server) => format!("sealed in {}, {per_subject} of one subject", server.url),
     };
     let keys = match keys.len() {
@@ -125,7 +126,11 @@ fn sessions(sessions: &Sessions) -> String {
         1 => "1 key".to_owned(),
         count => format!("{count} keys"),
     };
-    format!("{store}, as `{cookie}` with {keys}, their streams for {} longer", show_duration(*grace))
+    let (grace, per) = (show_duration(*grace), show_duration(logins.per));
+    let logins = logins.requests;
+    format!(
+        "{store}, as `{cookie}` with {keys}, their streams for {grace} longer, {logins} logins of an address in {per}"
+    )
 }
 
 fn session_levels(old: &Sessions, new: &Sessions, changes: &mut Vec<Change>) {

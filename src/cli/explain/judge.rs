@@ -28,9 +28,11 @@ use crate::live::Snapshot;
 use crate::live::asked::{self, Stopped};
 use crate::pipeline::handle::{Met, find, rejected, too_large_first};
 use crate::pipeline::own;
+use crate::pipeline::portal;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::respond::{Asked, dress};
 use crate::pipeline::session::{self, LoginNeeded};
+use crate::pipeline::verify;
 use crate::route::explain::{Candidate, LostBecause, candidates};
 use crate::words::{Code, ConnInfo, Level, RequestId, RouteId};
 
@@ -153,6 +155,11 @@ impl Explanation {
     }
 }
 
+fn is_verdict(target: &str) -> bool {
+    let path = target.split(['?', '#']).next().unwrap_or_default().as_bytes();
+    path.strip_prefix(verify::PATH).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+}
+
 fn transport(listener: &Listener) -> &'static str {
     match &listener.tls {
         None => "plain HTTP",
@@ -210,6 +217,19 @@ impl Judge<'_> {
         self.found.path = Some(mask::plain(&arrived.path));
         if let Some(response) = own::answer(&arrived, self.snapshot) {
             return Verdict::Own { status: response.status().as_u16(), what: "the gateway's own keys" };
+        }
+        if let Some(place) = portal::asked(self.snapshot, &arrived) {
+            return match place.takes(&arrived.method) {
+                Ok(()) => {
+                    let (status, what) = place.shown();
+                    Verdict::Own { status, what }
+                }
+                Err(refusal) => self.refuse(&refusal, None, &arrived.headers),
+            };
+        }
+        // Whether its peer is one of an agency's proxies is nothing a question here can say.
+        if !self.snapshot.askers.is_empty() && is_verdict(&self.question.request.target) {
+            return self.refuse(&Refusal::MayNotAsk, None, &arrived.headers);
         }
         let met = find(self.snapshot, &self.conn.listener, &arrived);
         self.note_candidates(&arrived, matches!(met, Ok(Met::Preflight(_))));

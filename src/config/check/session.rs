@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::top::secret;
 use super::{Context, codes};
 use crate::config::defaults;
-use crate::config::model::{RedisServer, SessionKey, SessionLimit, SessionStore, Sessions};
+use crate::config::model::{Rate, RateBy, RedisServer, SessionKey, SessionLimit, SessionStore, Sessions};
 use crate::config::read::{Field, Table, shown};
 
-const KEYS: [&str; 7] = ["store", "keys", "cookie", "levels", "per_subject", "max", "grace"];
+const KEYS: [&str; 9] = ["store", "shared", "keys", "cookie", "levels", "per_subject", "max", "grace", "logins"];
 const SECOND: Duration = Duration::from_secs(1);
 /// NIST SP 800-63B §4.1.3: once a month at the latest, also at its lowest level.
 const LONGEST: Duration = Duration::from_secs(30 * 86400);
@@ -24,6 +24,7 @@ pub fn sessions(top: &Table<'_>, cx: &mut Context<'_>) -> Sessions {
         levels: defaults::SESSION_LEVELS,
         per_subject: defaults::SESSIONS_PER_SUBJECT,
         grace: defaults::SESSION_GRACE,
+        logins: defaults::LOGINS,
     };
     let Some(field) = top.get("sessions") else { return sessions };
     let Some(table) = field.table(cx.faults, &KEYS) else { return sessions };
@@ -43,6 +44,9 @@ pub fn sessions(top: &Table<'_>, cx: &mut Context<'_>) -> Sessions {
     if let Some(grace) = table.get("grace").and_then(|f| f.duration(cx.faults, Duration::ZERO..=SECOND * 300)) {
         sessions.grace = grace;
     }
+    if let Some(rate) = table.get("logins").and_then(|field| logins(&field, cx)) {
+        sessions.logins = rate;
+    }
     sessions
 }
 
@@ -52,16 +56,17 @@ fn store(table: &Table<'_>, cx: &mut Context<'_>) -> SessionStore {
         Some(field) if field.is_table() => redis(field, cx).map(SessionStore::Redis),
         Some(field) => {
             let is_cookie = field.word(cx.faults, &[("memory", false), ("cookie", true)]);
-            is_cookie.filter(|is| *is).map(|_| SessionStore::Cookie)
+            is_cookie.filter(|is| *is).map(|_| SessionStore::Cookie { shared: None })
         }
         None => None,
     };
+    let store = shared(table, store, cx);
     let max = table.get("max");
     let Some(store) = store else {
         let max = max.and_then(|field| field.count(cx.faults, 1..=100_000_000));
         return SessionStore::Memory { max: max.map_or(defaults::SESSIONS_MAX, |max| max as u32) };
     };
-    let uncounted = [max, table.get("per_subject").filter(|_| matches!(store, SessionStore::Cookie))];
+    let uncounted = [max, table.get("per_subject").filter(|_| matches!(store, SessionStore::Cookie { .. }))];
     for (key, field) in ["max", "per_subject"].into_iter().zip(uncounted) {
         if let Some(field) = field {
             let message =
@@ -78,10 +83,30 @@ fn store(table: &Table<'_>, cx: &mut Context<'_>) -> SessionStore {
     store
 }
 
+/// Where nodes tell each other what ended, beside sessions in cookies. `None`: sessions in memory.
+fn shared(table: &Table<'_>, store: Option<SessionStore>, cx: &mut Context<'_>) -> Option<SessionStore> {
+    let Some(field) = table.get("shared") else { return store };
+    if matches!(store, Some(SessionStore::Cookie { .. })) {
+        return Some(SessionStore::Cookie { shared: super::store::redis(&field, cx) });
+    }
+    let message = "`shared` is for sessions in cookies: a Redis shares sessions by itself, and a memory none";
+    field.fault(cx.faults, codes::OUT_OF_BOUNDS, message, "take `shared` out, or write `store: cookie`");
+    store
+}
+
 /// `{ redis: … }`
 fn redis(field: &Field<'_>, cx: &mut Context<'_>) -> Option<RedisServer> {
     let table = field.table(cx.faults, &["redis"])?;
     super::store::redis(&table.need(cx.faults, "redis", "write `store: { redis: redis://HOST }`")?, cx)
+}
+
+/// `{ requests: 300, per: 1m }`, of one address.
+fn logins(field: &Field<'_>, cx: &mut Context<'_>) -> Option<Rate> {
+    let table = field.table(cx.faults, &["requests", "per"])?;
+    let remedy = "write `logins: { requests: 300, per: 1m }`";
+    let requests = table.need(cx.faults, "requests", remedy).and_then(|f| f.count(cx.faults, 1..=1_000_000));
+    let per = table.need(cx.faults, "per", remedy).and_then(|f| f.duration(cx.faults, SECOND..=SECOND * 86400));
+    Some(Rate { requests: requests? as u32, per: per?, by: RateBy::Address })
 }
 
 /// The first seals, all open.

@@ -138,19 +138,40 @@ fn respond(verdict: Verdict, own: Vec<String>) -> CheckResponse {
     if identity != IdentityKind::Token {
         headers_to_remove.push(header::AUTHORIZATION.as_str().to_owned());
     }
-    let allowed = OkHttpResponse { headers: options(&head.headers, is_gateways), headers_to_remove };
+    let has_cookie = head.headers.get(header::COOKIE).map(|cookie| !cookie.is_empty());
+    if has_cookie == Some(false) {
+        headers_to_remove.push(header::COOKIE.as_str().to_owned());
+    }
+    // The token of a session (`identity: token`) is the verdict's to give.
+    let for_agency = |name: &HeaderName| {
+        is_gateways(name) || *name == header::AUTHORIZATION || (*name == header::COOKIE && has_cookie == Some(true))
+    };
+    let for_client = |name: &HeaderName| {
+        let is_private = head.headers.get(header::CACHE_CONTROL).is_some_and(|value| value != "no-store");
+        *name == header::SET_COOKIE || (*name == header::CACHE_CONTROL && is_private)
+    };
+    let allowed = OkHttpResponse {
+        headers: options(&head.headers, for_agency),
+        headers_to_remove,
+        response_headers_to_add: options(&head.headers, for_client),
+    };
     CheckResponse { status: Some(Status { code: 0 }), http_response: Some(HttpResponse::Ok(allowed)) }
 }
 
-/// Each replaces what the request has of that name.
+/// Each replaces what there is of that name; cookies stand beside each other.
 fn options(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Vec<HeaderValueOption> {
     let fields = headers.iter().filter(|(name, _)| wanted(name));
     let option = |(name, value): (&HeaderName, &HeaderValue)| {
-        let value = value.to_str().ok()?.to_owned();
-        let header = EnvoyHeader { key: name.as_str().to_owned(), value, raw_value: Vec::new() };
-        Some(HeaderValueOption { header: Some(header), append: Some(BoolValue { value: false }) })
+        // One of the two: text where it is text.
+        let (value, raw_value) = match value.to_str() {
+            Ok(text) => (text.to_owned(), Vec::new()),
+            Err(_) => (String::new(), value.as_bytes().to_vec()),
+        };
+        let header = EnvoyHeader { key: name.as_str().to_owned(), value, raw_value };
+        let append = BoolValue { value: *name == header::SET_COOKIE };
+        HeaderValueOption { header: Some(header), append: Some(append) }
     };
-    fields.filter_map(option).collect()
+    fields.map(option).collect()
 }
 
 fn succeeded(message: &CheckResponse) -> Response<Body> {
@@ -260,5 +281,31 @@ mod tests {
         let Some(HttpResponse::Ok(answer)) = respond(verdict, own).http_response else { panic!("a yes becomes a no") };
         assert_eq!(answer.headers.len(), 1);
         assert_eq!(answer.headers_to_remove, ["x_gateway_level"], "`identity: token` leaves the token");
+    }
+
+    /// BF-6: what a session sets is the client's, each line of it; what is left of the request's cookies is the agency's.
+    #[test]
+    fn cookies_go_where_they_belong() {
+        let told = |cookie: &'static [u8]| {
+            let mut response = Response::new(Body::Empty);
+            let headers = response.headers_mut();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+            headers.insert(header::COOKIE, HeaderValue::from_bytes(cookie).unwrap());
+            headers.append(header::SET_COOKIE, HeaderValue::from_static("__Host-darvazeh=a"));
+            headers.append(header::SET_COOKIE, HeaderValue::from_static("__Host-darvazeh.1=b"));
+            let verdict = Verdict { response, allowed: Some(IdentityKind::None) };
+            let Some(HttpResponse::Ok(answer)) = respond(verdict, Vec::new()).http_response else { panic!("no yes") };
+            answer
+        };
+        let name = |option: &HeaderValueOption| option.header.clone().map(|header| header.key).unwrap_or_default();
+        let answer = told("نام=سارا".as_bytes());
+        assert_eq!(answer.headers.iter().map(name).collect::<Vec<_>>(), ["cookie"]);
+        assert_eq!(answer.headers[0].header.clone().unwrap().raw_value, "نام=سارا".as_bytes());
+        assert!(!answer.headers_to_remove.contains(&"cookie".to_owned()));
+        let set = &answer.response_headers_to_add;
+        assert_eq!(set.iter().map(name).collect::<Vec<_>>(), ["cache-control", "set-cookie", "set-cookie"]);
+        assert!(set[1..].iter().all(|option| option.append == Some(BoolValue { value: true })));
+        let answer = told(b"");
+        assert!(answer.headers.is_empty() && answer.headers_to_remove.contains(&"cookie".to_owned()));
     }
 }

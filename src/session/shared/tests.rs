@@ -12,17 +12,18 @@ use crate::config::defaults;
 use crate::config::model::{self, RedisAddress, SessionKey, SessionStore};
 use crate::secret::Secret;
 use crate::session::{Ended, Known, Loaded, Sessions, SetCookies, Turn, Whose};
+use crate::store::Server;
 
 const NOW: UnixTime = 1_800_000_000;
 
-struct Redis {
+pub(in crate::session) struct Redis {
     directory: tempfile::TempDir,
     process: Child,
 }
 
 impl Redis {
     /// On a Unix socket alone, and gone with the test.
-    async fn start() -> Redis {
+    pub(in crate::session) async fn start() -> Redis {
         let directory = tempfile::tempdir().unwrap();
         let process = Redis::spawn(directory.path());
         let redis = Redis { directory, process };
@@ -42,16 +43,16 @@ impl Redis {
         eventually(async || store.ask(&redis::cmd("PING"), PATIENCE).await.is_ok()).await;
     }
 
-    fn stop(&mut self) {
+    pub(in crate::session) fn stop(&mut self) {
         self.process.kill().and_then(|()| self.process.wait()).unwrap();
     }
 
-    async fn start_again(&mut self) {
+    pub(in crate::session) async fn start_again(&mut self) {
         self.process = Redis::spawn(self.directory.path());
         self.until_it_answers().await;
     }
 
-    fn model(&self) -> RedisServer {
+    pub(in crate::session) fn model(&self) -> RedisServer {
         let address = RedisAddress::Unix(self.directory.path().join("redis.sock"));
         RedisServer { url: "unix".into(), address, database: 0, username: None, password: None, roots: None }
     }
@@ -74,7 +75,7 @@ impl Drop for Redis {
 }
 
 /// Waits for what must come; the test's own patience is the bound.
-async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+pub(in crate::session) async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
     let waited = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -97,6 +98,7 @@ impl Node {
             levels: defaults::SESSION_LEVELS,
             per_subject: 2,
             grace: defaults::SESSION_GRACE,
+            logins: defaults::LOGINS,
         };
         let nowhere = Path::new("/nonexistent");
         let clock = Clock::scripted(NOW);
@@ -112,7 +114,7 @@ impl Node {
     }
 
     async fn load(&self, browser: &HeaderMap, now: UnixTime) -> Option<Loaded> {
-        self.sessions.load(&self.known, browser, now).await.unwrap()
+        self.sessions.load(&self.known, browser, b"", now).await.unwrap()
     }
 
     async fn login(&self, session: Session) -> HeaderMap {
@@ -244,7 +246,7 @@ async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
     let cookies = node.login(session("a", NOW)).await;
     assert!(node.load(&cookies, NOW).await.is_some());
     redis.stop();
-    eventually(async || node.sessions.load(&node.known, &cookies, NOW).await.is_err()).await;
+    eventually(async || node.sessions.load(&node.known, &cookies, b"", NOW).await.is_err()).await;
     let loaded = Loaded::new(
         Id::draw(),
         session("a", NOW),
@@ -254,10 +256,13 @@ async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
     assert!(node.sessions.end(&loaded, Ended::Logout, &cookies, NOW).await.is_err());
     assert!(node.sessions.refresh_turn(&loaded).await.is_err());
     let nobody = HeaderMap::new();
-    assert!(node.sessions.load(&node.known, &nobody, NOW).await.unwrap().is_none(), "who has no cookie is not kept");
+    assert!(
+        node.sessions.load(&node.known, &nobody, b"", NOW).await.unwrap().is_none(),
+        "who has no cookie is not kept"
+    );
     assert!(node.sessions.store_health().is_some_and(|(_, failures)| failures >= 3));
     redis.start_again().await;
-    eventually(async || node.sessions.load(&node.known, &cookies, NOW).await == Ok(None)).await;
+    eventually(async || node.sessions.load(&node.known, &cookies, b"", NOW).await == Ok(None)).await;
     let again = node.login(session("a", NOW)).await;
     assert!(node.load(&again, NOW).await.is_some());
 }

@@ -127,6 +127,9 @@ pub struct OkHttpResponse {
     pub headers: Vec<HeaderValueOption>,
     #[prost(string, repeated, tag = "5")]
     pub headers_to_remove: Vec<String>,
+    /// To the client.
+    #[prost(message, repeated, tag = "6")]
+    pub response_headers_to_add: Vec<HeaderValueOption>,
 }
 
 #[derive(Clone, PartialEq, Message)]
