@@ -9,6 +9,7 @@ use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use super::failure::Failure;
+use super::present::{Present, is_gateways};
 use crate::auth::Permit;
 use crate::auth::assertion::Signer;
 use crate::balance::AgencyLive;
@@ -43,14 +44,13 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const X_POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 
-/// Fields of one hop, whatever `Connection` says (HP-1). Framing is written anew by each hop.
-const HOP: [HeaderName; 10] = [
+/// Fields of one hop, whatever `Connection` says (HP-1). Framing is written anew by each hop. [`Present::HOP`] has the same.
+const HOP: [HeaderName; 9] = [
     header::CONNECTION,
     KEEP_ALIVE,
     PROXY_CONNECTION,
     header::TE,
     header::TRANSFER_ENCODING,
-    header::CONTENT_LENGTH,
     header::UPGRADE,
     header::PROXY_AUTHORIZATION,
     header::PROXY_AUTHENTICATE,
@@ -67,25 +67,34 @@ pub fn to_agency(
     signer: &Signer,
     now: UnixTime,
 ) -> Result<(), Failure> {
-    let te_trailers = has_token(headers, &header::TE, b"trailers");
-    let authorization = headers.get(header::AUTHORIZATION).cloned();
-    strip_hop(headers);
-    headers.remove(header::EXPECT);
-    headers.remove(header::AUTHORIZATION);
-    drop_own_cookies(headers);
-    if te_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    let present = Present::of(headers);
+    let authorization = if present.has(Present::AUTHORIZATION) { headers.remove(header::AUTHORIZATION) } else { None };
+    if present.has(Present::HOP) {
+        let te_trailers = has_token(headers, &header::TE, b"trailers");
+        strip_hop(headers);
+        if te_trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
     }
-    via(headers, arrived.version)?;
+    if present.has(Present::CONTENT_LENGTH) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    if present.has(Present::EXPECT) {
+        headers.remove(header::EXPECT);
+    }
+    if present.has(Present::COOKIE) {
+        drop_own_cookies(headers);
+    }
+    via(headers, arrived.version, present)?;
     // All values that are written here share one allocation.
     let mut text = BytesMut::with_capacity(TEXTS);
-    forwarded(headers, arrived, conn, &mut text);
+    forwarded(headers, arrived, conn, present, &mut text);
     if !arrived.authority.written().is_empty() {
         headers.insert(header::HOST, shared(arrived.authority.written().clone()));
     }
     text.put_slice(arrived.request_id.as_bytes());
     headers.insert(X_REQUEST_ID, cut(&mut text));
-    trace(headers, arrived.trusted, &mut text);
+    trace(headers, arrived.trusted, present, &mut text);
     max_forwards(headers, &arrived.method);
     identity(headers, authorization, permit, agency, signer, now);
     Ok(())
@@ -114,13 +123,13 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
 }
 
 /// HP-2; RFC 9110 §7.6.3.
-fn via(headers: &mut HeaderMap, version: Version) -> Result<(), Failure> {
+fn via(headers: &mut HeaderMap, version: Version, present: Present) -> Result<(), Failure> {
     let ours: HeaderValue = match version {
         Version::HTTP_10 => HeaderValue::from_static("1.0 darvazeh"),
         Version::HTTP_2 => HeaderValue::from_static("2 darvazeh"),
         _ => HeaderValue::from_static("1.1 darvazeh"),
     };
-    if !headers.contains_key(header::VIA) {
+    if !present.has(Present::VIA) {
         headers.insert(header::VIA, ours);
         return Ok(());
     }
@@ -134,15 +143,16 @@ fn via(headers: &mut HeaderMap, version: Version) -> Result<(), Failure> {
 }
 
 /// FW: RFC 7239 and its older cousins. From a trusted proxy the lists are continued, else begun.
-fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, text: &mut BytesMut) {
+fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, present: Present, text: &mut BytesMut) {
     let peer = if arrived.trusted { conn.peer.ip().to_canonical() } else { arrived.client };
     write_address(text, peer);
     let address = cut(text);
     let host = arrived.authority.written();
-    if !headers.contains_key(X_FORWARDED_PROTO) {
+    let is_begun = present.has(Present::X_FORWARDED);
+    if !is_begun || !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(conn.scheme.as_str()));
     }
-    if !headers.contains_key(X_FORWARDED_HOST) && !host.is_empty() {
+    if !host.is_empty() && (!is_begun || !headers.contains_key(X_FORWARDED_HOST)) {
         headers.insert(X_FORWARDED_HOST, shared(host.clone()));
     }
     text.put_slice(b"for=");
@@ -211,9 +221,10 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) 
 }
 
 /// TC: a trusted proxy's trace goes on with a new parent id; anybody else's is not taken over.
-fn trace(headers: &mut HeaderMap, trusted: bool, text: &mut BytesMut) {
+fn trace(headers: &mut HeaderMap, trusted: bool, present: Present, text: &mut BytesMut) {
     let bits = chance::bits();
-    let theirs = headers.get(TRACEPARENT).filter(|_| trusted).and_then(|value| continued(value.as_bytes()));
+    let given = if trusted && present.has(Present::TRACE) { headers.get(TRACEPARENT) } else { None };
+    let theirs = given.and_then(|value| continued(value.as_bytes()));
     text.put_slice(b"00-");
     match theirs {
         Some((trace_id, _)) => text.put_slice(&trace_id),
@@ -223,7 +234,7 @@ fn trace(headers: &mut HeaderMap, trusted: bool, text: &mut BytesMut) {
     put_hex(text, &(chance::bits() as u64 | 1).to_be_bytes());
     text.put_slice(b"-");
     text.put_slice(theirs.as_ref().map_or(b"00", |(_, flags)| flags));
-    if theirs.is_none() {
+    if theirs.is_none() && present.has(Present::TRACE) {
         headers.remove(TRACESTATE);
     }
     headers.insert(TRACEPARENT, cut(text));
@@ -248,10 +259,11 @@ fn continued(value: &[u8]) -> Option<([u8; 32], [u8; 2])> {
 /// At most 16 bytes.
 fn put_hex(out: &mut BytesMut, bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0; 32];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    let mut text = [[0; 2]; 16];
+    for (pair, byte) in text.iter_mut().zip(bytes) {
+        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
     }
+    let text = text.as_flattened();
     out.put_slice(&text[..bytes.len() * 2]);
 }
 
@@ -336,13 +348,14 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
     if status == http::StatusCode::UNAUTHORIZED && has_foreign_challenge(headers) {
         return Err(Failure::ForeignChallenge);
     }
-    clean(headers);
+    let present = Present::of(headers);
+    clean(headers, present);
     // RFC 9110 §8.6: some readers would take what follows for a body.
     if status.is_informational() || status == http::StatusCode::NO_CONTENT {
         headers.remove(header::CONTENT_LENGTH);
     }
     // BE-7: what was said to one caller is not kept for another, unless the agency decides.
-    if authenticated && !headers.contains_key(header::CACHE_CONTROL) {
+    if authenticated && !present.has(Present::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     Ok(())
@@ -350,37 +363,35 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
 
 /// The same for what has no body of its own: a 1xx head, and trailers. Cookies are set by an answer's own head.
 pub fn clean_bodiless(headers: &mut HeaderMap) {
-    clean(headers);
+    clean(headers, Present::of(headers));
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::SET_COOKIE);
 }
 
 /// Removes from an agency's fields what belongs to the hop, tells of software, or speaks in our name.
-fn clean(headers: &mut HeaderMap) {
-    strip_hop_of_answer(headers);
-    // Alt-Svc would lead callers around the gateway; the rest tells of software or speaks in our name.
-    for name in [header::SERVER, X_POWERED_BY, header::ALT_SVC, PROXY_STATUS] {
-        headers.remove(name);
+fn clean(headers: &mut HeaderMap, present: Present) {
+    if present.has(Present::HOP) {
+        // An answer's length may stand in `Connection` too, and stays: one to HEAD has nothing else to be learnt from.
+        let length = headers.get(header::CONTENT_LENGTH).cloned();
+        strip_hop(headers);
+        if let Some(length) = length {
+            headers.insert(header::CONTENT_LENGTH, length);
+        }
     }
-    while let Some(name) = headers.keys().find(|name| is_gateways(name)).cloned() {
-        headers.remove(&name);
+    if present.has(Present::SERVER) {
+        // Alt-Svc would lead callers around the gateway; the rest tells of software or speaks in our name.
+        for name in [header::SERVER, X_POWERED_BY, header::ALT_SVC, PROXY_STATUS] {
+            headers.remove(name);
+        }
     }
-    refuse_own_cookies(headers);
-}
-
-/// The length stays: an answer to HEAD has it and nothing else to learn it from.
-fn strip_hop_of_answer(headers: &mut HeaderMap) {
-    let length = headers.get(header::CONTENT_LENGTH).cloned();
-    strip_hop(headers);
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, length);
+    if present.has(Present::GATEWAYS) {
+        while let Some(name) = headers.keys().find(|name| is_gateways(name.as_str())).cloned() {
+            headers.remove(&name);
+        }
     }
-}
-
-/// Whether only the gateway may write a field of this name, in whatever spelling.
-pub fn is_gateways(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with('x') && name.get(1..10).is_some_and(|rest| rest.replace('_', "-") == "-gateway-")
+    if present.has(Present::SET_COOKIE) {
+        refuse_own_cookies(headers);
+    }
 }
 
 fn has_foreign_challenge(headers: &HeaderMap) -> bool {

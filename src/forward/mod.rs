@@ -9,6 +9,7 @@ pub mod failure;
 pub mod headers;
 mod hedge;
 pub mod prepare;
+pub mod present;
 pub mod upgrade;
 
 pub use deliver::{Reply, deliver};

@@ -27,14 +27,36 @@ fn fields_of_the_hop_and_those_it_names_are_removed() {
     assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
 }
 
+/// HP-1: a field that is looked for in vain would stay.
+#[test]
+fn every_field_of_the_hop_is_looked_for() {
+    for name in HOP {
+        let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
+        assert!(Present::of(&headers).has(Present::HOP), "{name}");
+    }
+    for (name, kind) in [
+        (header::SERVER, Present::SERVER),
+        (X_POWERED_BY, Present::SERVER),
+        (header::ALT_SVC, Present::SERVER),
+        (PROXY_STATUS, Present::SERVER),
+        (TRACESTATE, Present::TRACE),
+        (X_FORWARDED_PROTO, Present::X_FORWARDED),
+        (HeaderName::from_static("x_gateway-level"), Present::GATEWAYS),
+    ] {
+        let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
+        assert!(Present::of(&headers).has(kind), "{name}");
+    }
+    assert_eq!(Present::of(&map(&[("accept", "x"), ("x-gateways", "x")])), Present::of(&HeaderMap::new()));
+}
+
 /// HP-2
 #[test]
 fn via_is_appended_and_a_loop_is_noticed() {
     let mut headers = map(&[("via", "1.1 edge")]);
-    via(&mut headers, Version::HTTP_2).unwrap();
+    via(&mut headers, Version::HTTP_2, Present::VIA).unwrap();
     assert_eq!(headers[header::VIA], "1.1 edge, 2 darvazeh");
     let mut looping = map(&[("via", "1.1 darvazeh, 1.1 darvazeh"), ("via", "2 darvazeh, 1.1 darvazeh")]);
-    assert_eq!(via(&mut looping, Version::HTTP_11), Err(Failure::Loop));
+    assert_eq!(via(&mut looping, Version::HTTP_11, Present::VIA), Err(Failure::Loop));
 }
 
 /// TC
@@ -61,7 +83,8 @@ fn a_strangers_trace_is_not_taken_over() {
     let mut headers =
         map(&[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("tracestate", "a=b")]);
     let before = headers[TRACEPARENT].clone();
-    trace(&mut headers, false, &mut BytesMut::new());
+    let present = Present::of(&headers);
+    trace(&mut headers, false, present, &mut BytesMut::new());
     assert_ne!(headers[TRACEPARENT], before);
     assert!(!headers.contains_key(TRACESTATE));
     assert!(continued(headers[TRACEPARENT].as_bytes()).is_some());

@@ -18,7 +18,7 @@ use prost::Message;
 use super::{Asking, Verdict};
 use crate::body::{Body, BodyError};
 use crate::config::model::IdentityKind;
-use crate::forward::headers::is_gateways;
+use crate::forward::present::is_gateways;
 use crate::intake::original;
 use crate::message::Inbound;
 use messages::{
@@ -118,7 +118,7 @@ fn original(check: CheckRequest) -> Result<Inbound, &'static str> {
 
 /// What of the request's own fields an agency must not see, besides `Authorization`.
 fn own_fields(headers: &HeaderMap) -> Vec<String> {
-    headers.keys().filter(|name| is_gateways(name)).map(|name| name.as_str().to_owned()).collect()
+    headers.keys().filter(|name| is_gateways(name.as_str())).map(|name| name.as_str().to_owned()).collect()
 }
 
 fn respond(verdict: Verdict, own: Vec<String>) -> CheckResponse {
@@ -144,7 +144,9 @@ fn respond(verdict: Verdict, own: Vec<String>) -> CheckResponse {
     }
     // The token of a session (`identity: token`) is the verdict's to give.
     let for_agency = |name: &HeaderName| {
-        is_gateways(name) || *name == header::AUTHORIZATION || (*name == header::COOKIE && has_cookie == Some(true))
+        is_gateways(name.as_str())
+            || *name == header::AUTHORIZATION
+            || (*name == header::COOKIE && has_cookie == Some(true))
     };
     let for_client = |name: &HeaderName| {
         let is_private = head.headers.get(header::CACHE_CONTROL).is_some_and(|value| value != "no-store");

@@ -1,0 +1,72 @@
+//! Which kinds of fields a message has at all: one look at each name that is there, in place of a look-up in the map for
+//! each of thirty that might be. Most messages have few of them.
+
+use http::HeaderMap;
+
+/// A set of kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Present(u16);
+
+impl Present {
+    /// Fields of one hop but for `Content-Length`, which most messages have.
+    pub const HOP: Present = Present(1);
+    pub const CONTENT_LENGTH: Present = Present(1 << 1);
+    pub const EXPECT: Present = Present(1 << 2);
+    pub const AUTHORIZATION: Present = Present(1 << 3);
+    pub const COOKIE: Present = Present(1 << 4);
+    pub const VIA: Present = Present(1 << 5);
+    pub const X_FORWARDED: Present = Present(1 << 6);
+    pub const TRACE: Present = Present(1 << 7);
+    /// What tells of an agency's software, or speaks in the gateway's place.
+    pub const SERVER: Present = Present(1 << 8);
+    pub const SET_COOKIE: Present = Present(1 << 9);
+    pub const CACHE_CONTROL: Present = Present(1 << 10);
+    /// What only the gateway may write.
+    pub const GATEWAYS: Present = Present(1 << 11);
+
+    pub fn of(headers: &HeaderMap) -> Present {
+        Present(headers.keys().fold(0, |found, name| found | kind(name.as_str()).0))
+    }
+
+    /// Whether the message has any of `kinds`.
+    pub const fn has(self, kinds: Present) -> bool {
+        self.0 & kinds.0 != 0
+    }
+
+    pub const fn and(self, other: Present) -> Present {
+        Present(self.0 | other.0)
+    }
+}
+
+fn kind(name: &str) -> Present {
+    match name {
+        "connection"
+        | "keep-alive"
+        | "proxy-connection"
+        | "te"
+        | "transfer-encoding"
+        | "upgrade"
+        | "trailer"
+        | "proxy-authorization"
+        | "proxy-authenticate" => Present::HOP,
+        "content-length" => Present::CONTENT_LENGTH,
+        "expect" => Present::EXPECT,
+        "authorization" => Present::AUTHORIZATION,
+        "cookie" => Present::COOKIE,
+        "via" => Present::VIA,
+        "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "forwarded" => Present::X_FORWARDED,
+        "traceparent" | "tracestate" => Present::TRACE,
+        "server" | "x-powered-by" | "alt-svc" | "proxy-status" => Present::SERVER,
+        "set-cookie" => Present::SET_COOKIE,
+        "cache-control" => Present::CACHE_CONTROL,
+        name if is_gateways(name) => Present::GATEWAYS,
+        _ => Present(0),
+    }
+}
+
+/// Whether only the gateway may write a field of this name, in whatever spelling.
+pub fn is_gateways(name: &str) -> bool {
+    const START: &[u8] = b"x-gateway-";
+    let spelt_alike = |(theirs, ours): (&u8, &u8)| theirs == ours || (*theirs == b'_' && *ours == b'-');
+    name.len() >= START.len() && name.as_bytes().iter().zip(START).all(spelt_alike)
+}
