@@ -14,6 +14,7 @@ use crate::balance::agency::AgencyTls;
 use crate::balance::{AgencyPools, EndpointPool};
 use crate::config::model::EndpointProtocol;
 use crate::http1::client::{Patience, Upstream};
+use crate::http1::socket::Socket;
 use crate::http1::transport::Transport;
 use crate::http2;
 use crate::message::Guard;
@@ -81,7 +82,8 @@ async fn over_tls(
 ) -> Result<Connected, ConnectFailure> {
     let config = if upgrade { &tls.http1 } else { &tls.any };
     let name = pool.live.server_name.clone().ok_or(ConnectFailure::Tls)?;
-    let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|e| tls_failure(&e))?;
+    let stream =
+        TlsConnector::from(Arc::clone(config)).connect(name, Socket(tcp)).await.map_err(|e| tls_failure(&e))?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let transport = Transport::ClientTls(Box::new(stream));
     if h2 { speak_http2(transport, false, counted).await } else { Ok(speak_http1(transport, patience, counted)) }

@@ -12,6 +12,7 @@ pub mod client;
 pub mod frames;
 pub mod head;
 pub mod server;
+pub mod socket;
 pub mod transport;
 pub mod tunnel;
 pub mod watchdog;

@@ -8,9 +8,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
+
+use super::socket::Socket;
 
 /// What `recv` is offered when a connection is idle; also the largest TLS record.
 const SCRATCH: usize = 16 * 1024;
@@ -26,24 +28,24 @@ thread_local! {
 #[derive(Debug)]
 pub enum Transport {
     Tcp(TcpStream),
-    ServerTls(Box<server::TlsStream<TcpStream>>),
-    ClientTls(Box<client::TlsStream<TcpStream>>),
+    ServerTls(Box<server::TlsStream<Socket>>),
+    ClientTls(Box<client::TlsStream<Socket>>),
 }
 
 impl Transport {
     fn tcp(&self) -> &TcpStream {
         match self {
             Transport::Tcp(io) => io,
-            Transport::ServerTls(io) => io.get_ref().0,
-            Transport::ClientTls(io) => io.get_ref().0,
+            Transport::ServerTls(io) => &io.get_ref().0.0,
+            Transport::ClientTls(io) => &io.get_ref().0.0,
         }
     }
 
     fn tcp_mut(&mut self) -> &mut TcpStream {
         match self {
             Transport::Tcp(io) => io,
-            Transport::ServerTls(io) => io.get_mut().0,
-            Transport::ClientTls(io) => io.get_mut().0,
+            Transport::ServerTls(io) => &mut io.get_mut().0.0,
+            Transport::ClientTls(io) => &mut io.get_mut().0.0,
         }
     }
 
@@ -126,13 +128,11 @@ impl Wire {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
-        let read = SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-            self.unread.extend_from_slice(buffer.filled());
-            Poll::Ready(Ok::<_, io::Error>(buffer.filled().len()))
-        });
-        let read = ready!(read)?;
+        let read = ready!(match &mut self.io {
+            Transport::Tcp(io) => poll_read(io, &mut self.unread, cx),
+            Transport::ServerTls(io) => poll_opened(&mut **io, &mut self.unread, cx),
+            Transport::ClientTls(io) => poll_opened(&mut **io, &mut self.unread, cx),
+        })?;
         self.eof = read == 0;
         Poll::Ready(Ok(read))
     }
@@ -159,6 +159,29 @@ impl Wire {
         }
         Pin::new(&mut self.io).poll_flush(cx)
     }
+}
+
+fn poll_read(io: &mut TcpStream, unread: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+        unread.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+}
+
+/// What TLS has opened lies in a buffer of its own, and is taken from there.
+fn poll_opened(
+    io: &mut (impl AsyncBufRead + Unpin),
+    unread: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut io = Pin::new(io);
+    let opened = ready!(io.as_mut().poll_fill_buf(cx))?;
+    let read = opened.len();
+    unread.extend_from_slice(opened);
+    io.consume(read);
+    Poll::Ready(Ok(read))
 }
 
 /// A stream whose first bytes were read already.

@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::listener::{BACKLOG, ListenerLive, Settings};
 use crate::closing::{Closing, Ear, Word};
+use crate::http1::socket::Socket;
 use crate::http1::transport::{Prefixed, Transport, Wire};
 use crate::http1::watchdog::Watchdog;
 use crate::limit::addresses::{Full, Place};
@@ -131,7 +132,7 @@ impl Connection {
         match &self.settings.tls {
             None => self.serve_plain(stream, local).await,
             Some(config) => {
-                let handshake = TlsAcceptor::from(config.clone()).accept(stream);
+                let handshake = TlsAcceptor::from(config.clone()).accept(Socket(stream));
                 match tokio::time::timeout(self.settings.handshake_time, handshake).await {
                     Ok(Ok(stream)) => self.serve_tls(stream, local).await,
                     Ok(Err(_)) | Err(_) => count(&self.worker.books.tally.handshake_failed),
@@ -140,7 +141,7 @@ impl Connection {
         }
     }
 
-    async fn serve_tls(self, stream: TlsStream<TcpStream>, local: SocketAddr) {
+    async fn serve_tls(self, stream: TlsStream<Socket>, local: SocketAddr) {
         let session = stream.get_ref().1;
         let h2 = session.alpn_protocol() == Some(b"h2");
         let mut conn = self.conn(local, Scheme::Https);
