@@ -9,6 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
+use crate::digits::Digits;
 use crate::words::Code;
 
 /// Bounds of a head. Bytes and counts.
@@ -22,6 +23,10 @@ pub struct HeadLimits {
 
 /// Room on the stack for the usual number of header lines; more (by configuration) go to the heap.
 const STACK_HEADERS: usize = 128;
+
+/// Room for the fields that a request, and an answer, get on their way: the map need not grow.
+const TO_AGENCY: usize = 12;
+const TO_CALLER: usize = 4;
 
 /// Why a head is refused. The text is for the caller's developer and repeats nothing of what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +185,7 @@ fn request_head(head: &Bytes, parsed: &httparse::Request<'_, '_>) -> Result<Requ
     let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut fields = Fields::default();
-    let headers = collect(head, parsed.headers, &mut fields)?;
+    let headers = collect(head, parsed.headers, &mut fields, TO_AGENCY)?;
     let framing = fields.framing(version)?.unwrap_or(Framing::Empty);
     let expect_continue = match headers.get(header::EXPECT) {
         Some(value) if version == Version::HTTP_11 => {
@@ -255,8 +260,14 @@ fn decimal(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0u64, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u64::from(b - b'0')))
 }
 
-fn collect(head: &Bytes, lines: &[httparse::Header<'_>], fields: &mut Fields) -> Result<HeaderMap, HeadFault> {
-    let mut headers = HeaderMap::with_capacity(lines.len());
+/// `more`: how many fields will be added.
+fn collect(
+    head: &Bytes,
+    lines: &[httparse::Header<'_>],
+    fields: &mut Fields,
+    more: usize,
+) -> Result<HeaderMap, HeadFault> {
+    let mut headers = HeaderMap::with_capacity(lines.len() + more);
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes())
             .map_err(|_| HeadFault::Malformed("a field name holds a forbidden character"))?;
@@ -326,7 +337,7 @@ fn response_head(
         .map_err(|_| HeadFault::Malformed("the answer's status is out of range"))?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut fields = Fields::default();
-    let headers = collect(head, parsed.headers, &mut fields)?;
+    let headers = collect(head, parsed.headers, &mut fields, TO_CALLER)?;
     let said = fields.framing(version)?;
     let bodiless = status.is_informational()
         || status == StatusCode::NO_CONTENT
@@ -347,7 +358,7 @@ pub fn parse_trailers(block: Bytes, count: usize) -> Result<HeaderMap, HeadFault
     }
     let mut slots = vec![httparse::EMPTY_HEADER; count];
     match httparse::parse_headers(&block, &mut slots) {
-        Ok(httparse::Status::Complete((_, lines))) => collect(&block, lines, &mut Fields::default()),
+        Ok(httparse::Status::Complete((_, lines))) => collect(&block, lines, &mut Fields::default(), 0),
         _ => Err(HeadFault::Malformed("a trailer field is malformed")),
     }
 }
@@ -379,19 +390,8 @@ pub fn write_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
-/// Decimal digits without `format!`.
-pub fn write_decimal(out: &mut BytesMut, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[at..]);
+pub fn write_decimal(out: &mut BytesMut, number: u64) {
+    out.put_slice(Digits::of(number).as_bytes());
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::names::{Names, RouteName, StatId};
 use super::tally::Tally;
 use crate::config::model::AccessLog;
+use crate::digits::Digits;
 use crate::words::{Code, Level, METHODS, RequestId};
 
 /// Lines a worker gathers before it hands them over; the worker's tick hands over what is there.
@@ -183,13 +184,19 @@ fn format(out: &mut Vec<u8>, line: &Line, name: &RouteName, day: &mut Day) {
     number(out, ",\"status\":", u64::from(line.status));
     out.extend_from_slice(b",\"code\":");
     match line.code {
-        Some(code) => json_string(out, code.as_str()),
+        Some(code) => {
+            out.push(b'"');
+            out.extend_from_slice(code.as_str().as_bytes());
+            out.push(b'"');
+        }
         None => out.extend_from_slice(b"null"),
     }
     number(out, ",\"level\":", u64::from(line.level.number()));
     if let Some(subject) = &line.subject {
-        out.extend_from_slice(b",\"subject\":");
-        json_string(out, subject);
+        // Digits, a dot and base64url.
+        out.extend_from_slice(b",\"subject\":\"");
+        out.extend_from_slice(subject.as_bytes());
+        out.push(b'"');
     }
     number(out, ",\"duration_us\":", micros(line.took));
     if let Some(upstream) = line.upstream {
@@ -212,7 +219,7 @@ fn micros(duration: Duration) -> u64 {
 
 fn number(out: &mut Vec<u8>, key: &str, value: u64) {
     out.extend_from_slice(key.as_bytes());
-    let _ = write!(out, "{value}");
+    out.extend_from_slice(Digits::of(value).as_bytes());
 }
 
 /// Names are configuration, but a quote in one must not break the line.
@@ -240,7 +247,10 @@ impl Day {
             self.second = since.as_secs();
             self.text = date_and_time(self.second);
         }
-        let _ = write!(out, "{}.{:03}Z", self.text, since.subsec_millis());
+        out.extend_from_slice(self.text.as_bytes());
+        out.push(b'.');
+        out.extend_from_slice(Digits::padded(u64::from(since.subsec_millis()), 3).as_bytes());
+        out.push(b'Z');
     }
 }
 
