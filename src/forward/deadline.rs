@@ -46,6 +46,10 @@ impl Deadline {
         Deadline { begun: Instant::now(), limit }
     }
 
+    pub const fn begun(&self) -> Instant {
+        self.begun
+    }
+
     pub fn left(&self) -> Duration {
         self.limit.map_or(FOREVER, |limit| limit.saturating_sub(self.begun.elapsed()))
     }

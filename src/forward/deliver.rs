@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
-use tokio::time::Instant;
 
 use super::deadline::Deadline;
 use super::exchange::{Attempt, Ended, outcome};
@@ -60,7 +59,7 @@ async fn tries(
     interim: &Interim,
     deadline: Deadline,
 ) -> Result<Reply, Failure> {
-    let begun = Instant::now();
+    let begun = deadline.begun();
     let interim = interim.through(headers::clean_bodiless);
     let attempts = if prepared.retry { pools.agency.retry.attempts.max(1) } else { 1 };
     let ledger = &pools.entrance.ledger;

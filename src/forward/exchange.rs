@@ -132,7 +132,8 @@ impl<'a> Attempt<'a> {
             Connected::Http1(connection) => self.over_http1(connection, body, lease).await,
             Connected::Http2(handle) => {
                 let pool = lease.pool().clone();
-                let sent = self.over_http2(handle, body, lease).await;
+                // Boxed: its state, twice that of HTTP/1.1, would otherwise be moved with every request's future.
+                let sent = Box::pin(self.over_http2(handle, body, lease)).await;
                 // It may be dead without a word (a firewall forgot it): nobody else is to wait for it.
                 if sent.as_ref().err() == Some(&client::Failure::TimedOut) {
                     pool.set_h2(None);

@@ -231,12 +231,13 @@ impl Challenge {
     fn quoted(&mut self, name: &str, value: &str) {
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"=\"");
-        for byte in value.bytes() {
-            if matches!(byte, b'"' | b'\\') {
-                self.0.push(b'\\');
-            }
-            self.0.push(byte);
+        let mut rest = value.as_bytes();
+        while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+            self.0.extend_from_slice(&rest[..at]);
+            self.0.extend_from_slice(&[b'\\', rest[at]]);
+            rest = &rest[at + 1..];
         }
+        self.0.extend_from_slice(rest);
         self.0.push(b'"');
     }
 
