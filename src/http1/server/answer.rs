@@ -200,9 +200,8 @@ impl Writer {
     fn poll_flush(&mut self, cx: &mut Context<'_>, connection: &RefCell<Connection>) -> Poll<io::Result<()>> {
         let wire = &mut connection.borrow_mut().wire;
         loop {
-            if self.out.has_remaining() {
-                ready!(wire.poll_write_all(cx, &mut self.out))?;
-            }
+            // Also when it is empty: what TLS took of the last piece must leave too, or the caller waits for it for ever.
+            ready!(wire.poll_write_all(cx, &mut self.out))?;
             if self.direct.has_remaining() {
                 ready!(wire.poll_write_all(cx, &mut self.direct))?;
                 self.direct = Bytes::new();
