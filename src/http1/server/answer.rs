@@ -18,6 +18,7 @@ use crate::body::Body;
 use crate::closing::{Ear, Word};
 use crate::http1::chunked;
 use crate::http1::head::{RequestHead, write_decimal, write_field, write_fields, write_status_line};
+use crate::http1::transport::Waiting;
 use crate::http1::watchdog::Watchdog;
 use crate::message::{Outbound, Tunnel};
 
@@ -94,6 +95,8 @@ pub(super) async fn write_answer(
     let mut out = connection.borrow_mut().begin_answer();
     out.reserve(HEAD_ROOM);
     write_head(&mut out, parts.status, &parts.headers, coding, close && tunnel.is_none(), request);
+    // Its fields lie in what was read with the agency's head: not for as long as the body takes.
+    drop(parts);
     let mut writer = Writer { out, direct: Bytes::new(), chunk_open: false };
     if let Some(tunnel) = tunnel {
         let flushed = flush(connection, &mut writer, dog, idle).await;
@@ -203,8 +206,12 @@ impl Writer {
             // Also when it is empty: what TLS took of the last piece must leave too, or the caller waits for it for ever.
             ready!(wire.poll_write_all(cx, &mut self.out))?;
             if self.direct.has_remaining() {
-                ready!(wire.poll_write_all(cx, &mut self.direct))?;
-                self.direct = Bytes::new();
+                let written = wire.poll_write_all(cx, &mut self.direct)?;
+                // What TLS has taken it holds by itself, while the caller does not read.
+                if self.direct.is_empty() {
+                    self.direct = Bytes::new();
+                }
+                ready!(written);
             }
             if !std::mem::take(&mut self.chunk_open) {
                 return Poll::Ready(Ok(()));
@@ -236,7 +243,7 @@ impl Writer {
 
 /// True when all of it has left.
 async fn flush(connection: &RefCell<Connection>, writer: &mut Writer, dog: &mut Watchdog, idle: Duration) -> bool {
-    let mut blocked = false;
+    let mut blocked = None;
     poll_fn(|cx| match writer.poll_flush(cx, connection) {
         Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
         Poll::Pending => poll_blocked(cx, &mut blocked, dog, idle),
@@ -255,13 +262,13 @@ async fn send_body(
     idle: Duration,
 ) -> bool {
     let mut left = if let Coding::Length(length) = coding { length } else { 0 };
-    let (mut must_flush, mut ended, mut blocked) = (false, false, false);
+    let (mut must_flush, mut ended, mut blocked) = (false, false, None);
     poll_fn(|cx| {
         loop {
             if must_flush || ended {
                 match writer.poll_flush(cx, connection) {
                     Poll::Ready(Ok(())) if ended => return Poll::Ready(left == 0),
-                    Poll::Ready(Ok(())) => (must_flush, blocked) = (false, false),
+                    Poll::Ready(Ok(())) => (must_flush, blocked) = (false, None),
                     Poll::Ready(Err(_)) => return Poll::Ready(false),
                     Poll::Pending => return poll_blocked(cx, &mut blocked, dog, idle),
                 }
@@ -285,7 +292,7 @@ async fn send_body(
                 // Nothing of the body is there: what we hold leaves now, and a caller who hung up is noticed.
                 Poll::Pending => match writer.poll_flush(cx, connection) {
                     Poll::Ready(Ok(())) => {
-                        blocked = false;
+                        blocked = None;
                         return poll_hangup(cx, connection);
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(false),
@@ -298,8 +305,9 @@ async fn send_body(
 }
 
 /// A caller who does not read: after the limit the answer is cut.
-fn poll_blocked(cx: &mut Context<'_>, blocked: &mut bool, dog: &mut Watchdog, idle: Duration) -> Poll<bool> {
-    if !std::mem::replace(blocked, true) {
+fn poll_blocked(cx: &mut Context<'_>, blocked: &mut Option<Waiting>, dog: &mut Watchdog, idle: Duration) -> Poll<bool> {
+    if blocked.is_none() {
+        *blocked = Some(Waiting::begin());
         dog.set(idle);
     }
     dog.poll(cx).map(|()| false)
