@@ -33,7 +33,8 @@ pub fn obey() {
     let mut lines = std::io::stdin().lines().map_while(Result::ok);
     let plan: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
     let number = |key: &str| usize::try_from(plan[key].as_u64().unwrap()).unwrap();
-    let more: String = (0..number("fields")).map(|n| format!("X-Field-{n:03}: the value of a field, {n:03}\r\n")).collect();
+    let more: String =
+        (0..number("fields")).map(|n| format!("X-Field-{n:03}: the value of a field, {n:03}\r\n")).collect();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let request = |pair: &Value| caller::get(&text(&pair[0]), &text(&pair[1]), &more);
     let work = Rc::new(Plan {

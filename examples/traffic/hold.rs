@@ -73,7 +73,9 @@ async fn held(mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static, request
 /// A large head, a large body up, and a large body down.
 fn burst(token: &str) -> Vec<Vec<u8>> {
     let fields: String = (0..LARGE_HEAD / 1024).map(|n| format!("X-Field-{n}: {}\r\n", "x".repeat(1000))).collect();
-    let body = format!("POST /a/x HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\nContent-Length: {LARGE_BODY}\r\n\r\n");
+    let body = format!(
+        "POST /a/x HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\nContent-Length: {LARGE_BODY}\r\n\r\n"
+    );
     let upload = [body.as_bytes(), &vec![b'x'; LARGE_BODY]].concat();
     vec![get("/a/x", token, &fields), upload, get("/a/large", token, "")]
 }
@@ -113,7 +115,8 @@ async fn h2(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, path: &str, t
     builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
     let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
     tokio::task::spawn_local(connection);
-    let request = http::Request::get(format!("https://{HOST}{path}")).header("authorization", format!("Bearer {token}"));
+    let request =
+        http::Request::get(format!("https://{HOST}{path}")).header("authorization", format!("Bearer {token}"));
     let (response, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
     let response = response.await.unwrap();
     assert_eq!(response.status(), 200);

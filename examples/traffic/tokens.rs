@@ -13,7 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 pub fn write(folder: &Path) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
-        let (issuer, count, length): (&str, usize, usize) = (words[0], words[1].parse().unwrap(), words[2].parse().unwrap());
+        let (issuer, count, length): (&str, usize, usize) =
+            (words[0], words[1].parse().unwrap(), words[2].parse().unwrap());
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let point = pair.public_key().as_ref();
         let (x, y) = (B64.encode(&point[1..33]), B64.encode(&point[33..65]));
