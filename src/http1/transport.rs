@@ -17,33 +17,39 @@ use tokio_rustls::{client, server};
 const SCRATCH: usize = 16 * 1024;
 /// What is reserved for a body's next read: four TLS records. Half of it costs 15 % more CPU time a byte, a quarter 60 %.
 const BODY_READ: usize = 64 * 1024;
-/// The same while more than [`FEW`] messages of this worker wait for readers: as much as was read waits with each of them.
-const BODY_READ_CROWDED: usize = 16 * 1024;
-const FEW: usize = 64;
+/// The same where very many bodies are under way.
+const BODY_READ_LEAST: usize = 16 * 1024;
+/// What the bodies of one worker share: as much as was read of a body waits with it while its reader is slow.
+const BODY_ROOM: usize = 8 * 1024 * 1024;
 /// An allocation up to this size is kept for the next head; a larger one is given back.
 const KEPT: usize = 4 * 1024;
 
 thread_local! {
     /// Idle connections read into this, so that they hold no buffer of their own.
     static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-    /// How many [`Waiting`] there are on this worker.
-    static CROWD: Cell<usize> = const { Cell::new(0) };
+    /// How many [`Passing`] there are on this worker.
+    static BODIES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A message whose reader is slower than its sender, for as long as this lives. Stays on the worker that made it.
+/// A body under way, counted as long as this lives. Stays on the worker that made it.
 #[derive(Debug)]
-pub struct Waiting(PhantomData<*const ()>);
+struct Passing(PhantomData<*const ()>);
 
-impl Waiting {
-    pub fn begin() -> Waiting {
-        CROWD.set(CROWD.get() + 1);
-        Waiting(PhantomData)
+impl Passing {
+    fn begin() -> Passing {
+        BODIES.set(BODIES.get() + 1);
+        Passing(PhantomData)
+    }
+
+    /// What may be read of each body at a time.
+    fn share() -> usize {
+        (BODY_ROOM / BODIES.get().max(1)).clamp(BODY_READ_LEAST, BODY_READ)
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Passing {
     fn drop(&mut self) {
-        CROWD.set(CROWD.get() - 1);
+        BODIES.set(BODIES.get() - 1);
     }
 }
 
@@ -141,11 +147,18 @@ pub struct Wire {
     pub eof: bool,
     /// `unread` lies in an allocation larger than [`KEPT`], also where nothing is left in it.
     roomy: bool,
+    passing: Option<Passing>,
 }
 
 impl Wire {
     pub fn new(io: Transport) -> Wire {
-        Wire { io, unread: BytesMut::new(), eof: false, roomy: false }
+        Wire { io, unread: BytesMut::new(), eof: false, roomy: false, passing: None }
+    }
+
+    /// The body is over, and the connection may be idle for long.
+    pub fn end_body(&mut self) {
+        self.passing = None;
+        self.give_back();
     }
 
     /// Gives a large buffer back once all in it was taken: what was taken may last for long, and so may the silence.
@@ -164,7 +177,7 @@ impl Wire {
         let read = SCRATCH_BUFFER.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             if Pin::new(&mut self.io).poll_read(cx, &mut buffer)?.is_pending() {
-                self.give_back();
+                self.end_body();
                 return Poll::Pending;
             }
             self.unread.extend_from_slice(buffer.filled());
@@ -181,7 +194,8 @@ impl Wire {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
-        self.unread.reserve(if CROWD.get() > FEW { BODY_READ_CROWDED } else { BODY_READ });
+        self.passing.get_or_insert_with(Passing::begin);
+        self.unread.reserve(Passing::share());
         self.roomy = true;
         let read = ready!(pin!(self.io.read_buf(&mut self.unread)).poll(cx))?;
         self.eof = read == 0;

@@ -8,7 +8,6 @@ use h2::{Reason, SendStream};
 use http_body::Body as _;
 
 use crate::body::{Body, BodyError};
-use crate::http1::transport::Waiting;
 
 /// How sending ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +24,11 @@ pub struct Sending {
     pending: Bytes,
     done: bool,
     progress: bool,
-    /// While bytes wait for the other side.
-    waiting: Option<Waiting>,
 }
 
 impl Sending {
     pub fn new(stream: SendStream<Bytes>, body: Body) -> Sending {
-        Sending { stream, body, pending: Bytes::new(), done: false, progress: false, waiting: None }
+        Sending { stream, body, pending: Bytes::new(), done: false, progress: false }
     }
 
     /// Nothing to send: the stream was ended with its head.
@@ -104,16 +101,11 @@ impl Sending {
             if self.stream.poll_reset(cx).is_ready() {
                 return Poll::Ready(Err(SendError::Peer));
             }
-            match self.stream.poll_capacity(cx) {
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(SendError::Peer)),
-                Poll::Pending => {
-                    self.waiting.get_or_insert_with(Waiting::begin);
-                    return Poll::Pending;
-                }
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(Err(SendError::Peer)),
             }
         }
-        self.waiting = None;
         let window = self.stream.capacity().min(self.pending.len());
         // Whole, nothing of it is kept here: what is left of a split still holds the buffer it lies in.
         let whole = window == self.pending.len();

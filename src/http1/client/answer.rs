@@ -78,7 +78,7 @@ impl<H: Home> AnswerBody<H> {
         let Some((mut connection, home)) = self.at_work.take() else { return };
         let clean = self.reusable && self.upload.is_done() && connection.wire.unread.is_empty();
         if clean && !connection.wire.eof {
-            connection.wire.give_back();
+            connection.wire.end_body();
             connection.idle_since = tokio::time::Instant::now();
             home.take_back(connection);
         }

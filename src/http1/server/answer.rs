@@ -18,7 +18,6 @@ use crate::body::Body;
 use crate::closing::{Ear, Word};
 use crate::http1::chunked;
 use crate::http1::head::{RequestHead, write_decimal, write_field, write_fields, write_status_line};
-use crate::http1::transport::Waiting;
 use crate::http1::watchdog::Watchdog;
 use crate::message::{Outbound, Tunnel};
 
@@ -243,7 +242,7 @@ impl Writer {
 
 /// True when all of it has left.
 async fn flush(connection: &RefCell<Connection>, writer: &mut Writer, dog: &mut Watchdog, idle: Duration) -> bool {
-    let mut blocked = None;
+    let mut blocked = false;
     poll_fn(|cx| match writer.poll_flush(cx, connection) {
         Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
         Poll::Pending => poll_blocked(cx, &mut blocked, dog, idle),
@@ -262,13 +261,13 @@ async fn send_body(
     idle: Duration,
 ) -> bool {
     let mut left = if let Coding::Length(length) = coding { length } else { 0 };
-    let (mut must_flush, mut ended, mut blocked) = (false, false, None);
+    let (mut must_flush, mut ended, mut blocked) = (false, false, false);
     poll_fn(|cx| {
         loop {
             if must_flush || ended {
                 match writer.poll_flush(cx, connection) {
                     Poll::Ready(Ok(())) if ended => return Poll::Ready(left == 0),
-                    Poll::Ready(Ok(())) => (must_flush, blocked) = (false, None),
+                    Poll::Ready(Ok(())) => (must_flush, blocked) = (false, false),
                     Poll::Ready(Err(_)) => return Poll::Ready(false),
                     Poll::Pending => return poll_blocked(cx, &mut blocked, dog, idle),
                 }
@@ -292,7 +291,7 @@ async fn send_body(
                 // Nothing of the body is there: what we hold leaves now, and a caller who hung up is noticed.
                 Poll::Pending => match writer.poll_flush(cx, connection) {
                     Poll::Ready(Ok(())) => {
-                        blocked = None;
+                        blocked = false;
                         return poll_hangup(cx, connection);
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(false),
@@ -305,9 +304,8 @@ async fn send_body(
 }
 
 /// A caller who does not read: after the limit the answer is cut.
-fn poll_blocked(cx: &mut Context<'_>, blocked: &mut Option<Waiting>, dog: &mut Watchdog, idle: Duration) -> Poll<bool> {
-    if blocked.is_none() {
-        *blocked = Some(Waiting::begin());
+fn poll_blocked(cx: &mut Context<'_>, blocked: &mut bool, dog: &mut Watchdog, idle: Duration) -> Poll<bool> {
+    if !std::mem::replace(blocked, true) {
         dog.set(idle);
     }
     dog.poll(cx).map(|()| false)
