@@ -107,7 +107,9 @@ impl Sending {
             }
         }
         let window = self.stream.capacity().min(self.pending.len());
-        let piece = self.pending.split_to(window);
+        // Whole, nothing of it is kept here: what is left of a split still holds the buffer it lies in.
+        let whole = window == self.pending.len();
+        let piece = if whole { std::mem::take(&mut self.pending) } else { self.pending.split_to(window) };
         self.progress = true;
         // The last piece of a body that knows its end carries END_STREAM: one frame fewer.
         let end = self.pending.is_empty() && self.body.is_end_stream();

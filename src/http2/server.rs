@@ -42,7 +42,8 @@ const RESETS: usize = 50;
 /// A window that keeps one 100 ms line of 40 Mbit/s busy, and bounds what a stream may make us hold.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-const SEND_BUFFER: usize = 128 * 1024;
+/// Of a stream, on its way to the socket: as much may wait for each caller who reads slowly.
+const SEND_BUFFER: usize = 32 * 1024;
 const FRAME: u32 = 16 * 1024;
 /// From the last GOAWAY and the last stream to the end of a connection that does not end by itself.
 const FAREWELL: Duration = Duration::from_secs(5);

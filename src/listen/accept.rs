@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -30,6 +31,9 @@ use crate::{http1, http2};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Connections taken before what came with the last ones is looked at: some 50 ms of handshakes.
 const AT_ONCE: i32 = 128;
+/// What TLS holds of HTTP/2 for a caller who does not read: a frame. `h2` writes frame by frame, so that a caller who does is
+/// not slowed; HTTP/1.1 holds no more than one piece of a body by itself.
+const HTTP2_BUFFER: usize = 20 * 1024;
 /// After an error of `accept` itself (no descriptors left, usually): time for some to come back.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -109,6 +113,11 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, work
     });
 }
 
+/// `None` when it fails, or takes longer than `time`.
+async fn shake_hands(config: Arc<ServerConfig>, stream: TcpStream, time: Duration) -> Option<Box<TlsStream<Socket>>> {
+    tokio::time::timeout(time, TlsAcceptor::from(config).accept(Socket(stream))).await.ok()?.ok().map(Box::new)
+}
+
 struct Connection {
     peer: SocketAddr,
     id: ListenerId,
@@ -132,25 +141,30 @@ impl Connection {
         match &self.settings.tls {
             None => self.serve_plain(stream, local).await,
             Some(config) => {
-                let handshake = TlsAcceptor::from(config.clone()).accept(Socket(stream));
-                match tokio::time::timeout(self.settings.handshake_time, handshake).await {
-                    Ok(Ok(stream)) => self.serve_tls(stream, local).await,
-                    Ok(Err(_)) | Err(_) => count(&self.worker.books.tally.handshake_failed),
+                // Boxed, as is HTTP/2 below: what is over, or never comes, takes no room in the task of a connection that
+                // may be idle for hours.
+                let handshake = Box::pin(shake_hands(config.clone(), stream, self.settings.handshake_time));
+                match handshake.await {
+                    Some(stream) => self.serve_tls(stream, local).await,
+                    None => count(&self.worker.books.tally.handshake_failed),
                 }
             }
         }
     }
 
-    async fn serve_tls(self, stream: TlsStream<Socket>, local: SocketAddr) {
+    async fn serve_tls(self, mut stream: Box<TlsStream<Socket>>, local: SocketAddr) {
         let session = stream.get_ref().1;
         let h2 = session.alpn_protocol() == Some(b"h2");
         let mut conn = self.conn(local, Scheme::Https);
         conn.sni = session.server_name().map(|name| name.to_ascii_lowercase().into());
         conn.client_cert = session.peer_certificates().and_then(|chain| Some(Arc::from(chain.first()?.as_ref())));
-        let transport = Transport::ServerTls(Box::new(stream));
+        if h2 {
+            stream.get_mut().1.set_buffer_limit(Some(HTTP2_BUFFER));
+        }
+        let transport = Transport::ServerTls(stream);
         let gate = Shared(Rc::new(self.gate(conn)));
         if h2 {
-            http2::server::serve(transport, self.settings.http2, Rc::new(gate), self.ear).await;
+            Box::pin(http2::server::serve(transport, self.settings.http2, Rc::new(gate), self.ear)).await;
         } else {
             http1::server::serve(Wire::new(transport), &self.settings.http1, &gate, self.ear).await;
         }
@@ -163,7 +177,7 @@ impl Connection {
         match self.speaks_http2(&mut wire).await {
             Some(true) => {
                 let io = Prefixed::new(wire.unread.freeze(), wire.io);
-                http2::server::serve(io, self.settings.http2, Rc::new(gate), self.ear).await;
+                Box::pin(http2::server::serve(io, self.settings.http2, Rc::new(gate), self.ear)).await;
             }
             Some(false) => http1::server::serve(wire, &self.settings.http1, &gate, self.ear).await,
             None => {}

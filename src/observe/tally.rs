@@ -1,6 +1,7 @@
 //! One worker's counters. Plain cells: only the worker writes, and it makes the report itself when asked.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::names::StatId;
@@ -73,7 +74,8 @@ struct Counted {
 pub struct Tally {
     /// By slot, each of the route that had it last.
     routes: RefCell<Vec<Option<Box<Counted>>>>,
-    agencies: RefCell<Vec<(StatAgency, Histogram)>>,
+    /// Hashed, not searched: a country has hundreds.
+    agencies: RefCell<HashMap<StatAgency, Histogram, ahash::RandomState>>,
     pub log_dropped: Cell<u64>,
     pub tunnels: Cell<u64>,
     pub streams_ended: Cell<u64>,
@@ -95,7 +97,7 @@ pub struct Refused {
     pub overload: Cell<u64>,
 }
 
-/// An agency's name, by address: agencies are few and their names are shared by all snapshots that have them.
+/// An agency's name, shared by all snapshots that have it.
 type StatAgency = std::sync::Arc<str>;
 
 /// A copy of a worker's counters.
@@ -153,19 +155,15 @@ impl Tally {
     /// An agency answered, or failed to, after this long.
     pub fn upstream(&self, agency: &StatAgency, took: Duration) {
         let mut agencies = self.agencies.borrow_mut();
-        match agencies.iter_mut().find(|(name, _)| std::sync::Arc::ptr_eq(name, agency) || name == agency) {
-            Some((_, histogram)) => histogram.observe(took),
-            None => {
-                let mut histogram = Histogram::default();
-                histogram.observe(took);
-                agencies.push((agency.clone(), histogram));
-            }
+        match agencies.get_mut(agency) {
+            Some(histogram) => histogram.observe(took),
+            None => agencies.entry(agency.clone()).or_default().observe(took),
         }
     }
 
     /// Forgets agencies that are gone.
     pub fn keep_agencies(&self, is_there: impl Fn(&str) -> bool) {
-        self.agencies.borrow_mut().retain(|(name, _)| is_there(name));
+        self.agencies.borrow_mut().retain(|name, _| is_there(name));
     }
 
     pub fn report(&self) -> Report {
@@ -173,7 +171,7 @@ impl Tally {
         let seen = routes.iter().zip(0..).filter_map(|(counted, slot)| Some((slot, counted.as_deref()?)));
         Report {
             routes: seen.map(|(slot, seen)| (StatId { slot, epoch: seen.epoch }, seen.route.clone())).collect(),
-            agencies: self.agencies.borrow().clone(),
+            agencies: self.agencies.borrow().iter().map(|(name, seen)| (name.clone(), seen.clone())).collect(),
             log_dropped: self.log_dropped.get(),
             tunnels: self.tunnels.get(),
             streams_ended: self.streams_ended.get(),

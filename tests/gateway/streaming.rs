@@ -1,8 +1,12 @@
 //! Bodies flow as they come, both ways, and nothing is waited for that need not be (HP-6, HP-7).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::support::agency::{ByHand, ok};
 use crate::support::client::{self, H2, H2Answer, bearer, connect, get, h2_get, request};
@@ -315,4 +319,60 @@ async fn http2_streams_do_not_wait_for_each_other() {
     inside.body(Framing::Chunked).await;
     inside.send(ok("slow")).await.expect("open");
     assert_eq!(within("the slow one", slow).await.expect("an answer").status(), 200);
+}
+
+/// Readers of an endless answer who stop reading, and what of the gateway's memory each of them may hold: a piece of the
+/// body, and what any connection has.
+const SLOW_READERS: u64 = 200;
+const KIB_EACH: u64 = 110;
+
+/// Back-pressure: an agency that would send a gigabyte is not read faster than the caller reads.
+#[tokio::test]
+async fn slow_readers_of_endless_answers_take_little_memory() {
+    let (port, sent) = endless().await;
+    let gateway = world::before(&format!("http://127.0.0.1:{port}")).await;
+    let mut warm = connect(&gateway).await;
+    warm.send(get("/open/x", &[])).await.expect("open");
+    assert_eq!(warm.head().await.expect("a head").status(), 200);
+    let before = gateway.resident_kib();
+    let mut readers = Vec::new();
+    for _ in 0..SLOW_READERS {
+        let mut reader = connect(&gateway).await;
+        reader.send(get("/open/x", &[])).await.expect("open");
+        assert_eq!(reader.head().await.expect("a head").status(), 200);
+        readers.push(reader);
+    }
+    // All is held that ever will be once the agency cannot write any more.
+    let (mut seen, mut most) = (0, 0);
+    while std::mem::replace(&mut seen, sent.load(Ordering::Relaxed)) != sent.load(Ordering::Relaxed) || seen == 0 {
+        most = most.max(gateway.resident_kib());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let each = most.max(gateway.resident_kib()).saturating_sub(before) / SLOW_READERS;
+    assert!(each < KIB_EACH, "{each} KiB for each reader");
+}
+
+/// An agency that answers everything with a gigabyte: its port, and how much it has sent.
+async fn endless() -> (u16, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = sent.clone();
+    tokio::spawn(async move {
+        while let Ok((mut caller, _)) = listener.accept().await {
+            let sent = sent.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") && caller.read_buf(&mut head).await? > 0 {}
+                caller.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await?;
+                loop {
+                    let written = caller.write(&[b'x'; 16 * 1024]).await?;
+                    sent.fetch_add(written as u64, Ordering::Relaxed);
+                }
+                #[expect(unreachable_code, reason = "says what the errors above are")]
+                Ok::<(), std::io::Error>(())
+            });
+        }
+    });
+    (port, count)
 }

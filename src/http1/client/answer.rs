@@ -78,6 +78,7 @@ impl<H: Home> AnswerBody<H> {
         let Some((mut connection, home)) = self.at_work.take() else { return };
         let clean = self.reusable && self.upload.is_done() && connection.wire.unread.is_empty();
         if clean && !connection.wire.eof {
+            connection.wire.end_body();
             connection.idle_since = tokio::time::Instant::now();
             home.take_back(connection);
         }
@@ -136,7 +137,12 @@ impl<H: Home> HttpBody for AnswerBody<H> {
         }
         loop {
             match this.take_piece() {
-                Ok(Some(frame)) => return Poll::Ready(frame.map(Ok)),
+                Ok(Some(frame)) => {
+                    if let Some((connection, _)) = &mut this.at_work {
+                        connection.wire.give_back();
+                    }
+                    return Poll::Ready(frame.map(Ok));
+                }
                 Ok(None) => {}
                 Err(error) => return this.fail(error),
             }

@@ -158,7 +158,13 @@ impl Upload {
                 self.progress = true;
             }
             match polled {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // What TLS has taken it holds by itself, while the agency does not read.
+                    if self.direct.is_empty() {
+                        self.direct = Bytes::new();
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Ready(Ok(())) => self.direct = Bytes::new(),
             }

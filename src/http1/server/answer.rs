@@ -94,6 +94,8 @@ pub(super) async fn write_answer(
     let mut out = connection.borrow_mut().begin_answer();
     out.reserve(HEAD_ROOM);
     write_head(&mut out, parts.status, &parts.headers, coding, close && tunnel.is_none(), request);
+    // Its fields lie in what was read with the agency's head: not for as long as the body takes.
+    drop(parts);
     let mut writer = Writer { out, direct: Bytes::new(), chunk_open: false };
     if let Some(tunnel) = tunnel {
         let flushed = flush(connection, &mut writer, dog, idle).await;
@@ -200,12 +202,15 @@ impl Writer {
     fn poll_flush(&mut self, cx: &mut Context<'_>, connection: &RefCell<Connection>) -> Poll<io::Result<()>> {
         let wire = &mut connection.borrow_mut().wire;
         loop {
-            if self.out.has_remaining() {
-                ready!(wire.poll_write_all(cx, &mut self.out))?;
-            }
+            // Also when it is empty: what TLS took of the last piece must leave too, or the caller waits for it for ever.
+            ready!(wire.poll_write_all(cx, &mut self.out))?;
             if self.direct.has_remaining() {
-                ready!(wire.poll_write_all(cx, &mut self.direct))?;
-                self.direct = Bytes::new();
+                let written = wire.poll_write_all(cx, &mut self.direct)?;
+                // What TLS has taken it holds by itself, while the caller does not read.
+                if self.direct.is_empty() {
+                    self.direct = Bytes::new();
+                }
+                ready!(written);
             }
             if !std::mem::take(&mut self.chunk_open) {
                 return Poll::Ready(Ok(()));

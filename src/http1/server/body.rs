@@ -131,7 +131,10 @@ impl Connection {
         }
         loop {
             match self.take_piece() {
-                Ok(Some(frame)) => return Poll::Ready(frame.map(Ok)),
+                Ok(Some(frame)) => {
+                    self.wire.give_back();
+                    return Poll::Ready(frame.map(Ok));
+                }
                 Ok(None) => {}
                 Err(error) => {
                     self.fail(error);
