@@ -23,9 +23,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use darvazeh::cli::certs;
+use pieces::PIECES;
 use pieces::sso::Sso;
 use pieces::wire::{self, Caller};
-use pieces::{PIECES, output};
 use serde_json::{Value, json};
 
 /// As in the program: an allocation is to cost here what it costs there.
@@ -120,6 +120,11 @@ fn count_all(folder: &Path) -> Counts {
 
 fn each(few: u64, many: u64, times: u64) -> u64 {
     many.saturating_sub(few).div_ceil(times)
+}
+
+/// Where the file of a piece is.
+fn output(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{}.out", name.replace(", ", "-").replace(' ', "-")))
 }
 
 /// `file`: what `callgrind_annotate` reads.

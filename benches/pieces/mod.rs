@@ -329,8 +329,3 @@ fn record(world: &World, books: &Books) {
     (record.status, record.level, record.bytes_out) = (200, Level::TWO, 1024);
     record.upstream = Some(Duration::from_micros(300));
 }
-
-/// Where a piece's file is kept.
-pub fn output(folder: &Path, name: &str) -> std::path::PathBuf {
-    folder.join(format!("{}.out", name.replace(' ', "-")))
-}
