@@ -23,9 +23,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use darvazeh::cli::certs;
-use pieces::PIECES;
 use pieces::sso::Sso;
 use pieces::wire::{self, Caller};
+use pieces::{PIECES, Piece, World};
 use serde_json::{Value, json};
 
 /// As in the program: an allocation is to cost here what it costs there.
@@ -48,10 +48,12 @@ type Counts = BTreeMap<String, u64>;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    if let [mode, name, times] = &arguments[..]
+    if let [mode, name, times, folder] = &arguments[..]
         && mode == "--do"
     {
-        return repeat(name, times.parse().expect("a number"));
+        let times: u64 = times.parse().expect("a number");
+        piece(name).with_kept(Path::new(folder), |mut work| (0..times).for_each(|_| work()));
+        return ExitCode::SUCCESS;
     }
     if !has("--bench") {
         return try_all();
@@ -71,16 +73,13 @@ fn main() -> ExitCode {
     compare(&counts, &folder)
 }
 
-/// What callgrind runs.
-fn repeat(name: &str, times: u64) -> ExitCode {
-    let piece = PIECES.iter().find(|piece| piece.name == name).expect("a piece of this name");
-    piece.with(|mut work| (0..times).for_each(|_| work()));
-    ExitCode::SUCCESS
+fn piece(name: &str) -> &'static Piece {
+    PIECES.iter().find(|piece| piece.name == name).expect("a piece of this name")
 }
 
 fn try_all() -> ExitCode {
     for piece in &PIECES {
-        repeat(piece.name, 3);
+        piece.with(|mut work| (0..3).for_each(|_| work()));
     }
     let house = House::new();
     for (_, path, status) in REQUESTS_OF {
@@ -93,16 +92,20 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_darvazeh");
 
 fn count_all(folder: &Path) -> Counts {
     let mut counts = Counts::new();
+    let world = tempfile::tempdir().expect("a directory");
+    World::keep(world.path());
     for piece in &PIECES {
-        let total = |times: u64| {
-            let file = output(folder, piece.name);
-            let mut command = callgrind(&file);
+        let start = |times: u64, file: &Path| {
+            let mut command = callgrind(file);
             command.arg(std::env::current_exe().expect("it runs"));
-            command.args(["--do", piece.name, &times.to_string()]);
-            finish(command.spawn().expect("valgrind is installed"));
-            instructions(&file)
+            command.args(["--do", piece.name, &times.to_string()]).arg(world.path());
+            command.spawn().expect("valgrind is installed")
         };
-        counts.insert(piece.name.to_owned(), each(total(WARM), total(WARM + piece.times), piece.times));
+        // Side by side: a count is the same however fast it is.
+        let (few, many) = (folder.join("few.out"), output(folder, piece.name));
+        let children = [start(WARM, &few), start(WARM + piece.times, &many)];
+        children.into_iter().for_each(finish);
+        counts.insert(piece.name.to_owned(), each(instructions(&few), instructions(&many), piece.times));
     }
     let house = House::new();
     for (name, path, status) in REQUESTS_OF {

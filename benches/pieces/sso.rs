@@ -21,8 +21,13 @@ pub const ISSUER: &str = r#"issuers:
     levels: { values: { "urn:example:level:1": 1, "urn:example:level:2": 2, "urn:example:level:3": 3 } }
 "#;
 
+const KEY: &str = "sso.p8";
+const TOKENS: &str = "tokens";
+
 pub struct Sso {
     pub ec: EcdsaKeyPair,
+    /// ES256 tokens that an earlier process made.
+    kept: Vec<String>,
 }
 
 /// Made when it is needed: it takes long where instructions are counted.
@@ -33,10 +38,27 @@ pub fn rsa() -> &'static RsaKeyPair {
 }
 
 impl Sso {
+    /// The one that [`Sso::keep`] left in `folder`.
+    pub fn kept(folder: &Path) -> Sso {
+        let key = std::fs::read(folder.join(KEY)).expect("a key is kept");
+        let ec = EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &key).expect("it is one");
+        let tokens = std::fs::read_to_string(folder.join(TOKENS)).expect("tokens are kept");
+        Sso { ec, kept: tokens.lines().map(str::to_owned).collect() }
+    }
+
+    /// Leaves the key and `count` tokens for processes that are to draw no randomness: its first use alone costs as many
+    /// instructions as thousands of requests, and never the same.
+    pub fn keep(&self, folder: &Path, count: usize) {
+        let key = self.ec.to_pkcs8v1().expect("it can be written");
+        let tokens: Vec<String> = (0..count).map(|id| self.token("ES256", id)).collect();
+        std::fs::write(folder.join(KEY), key.as_ref()).expect("a file is written");
+        std::fs::write(folder.join(TOKENS), tokens.join("\n")).expect("a file is written");
+    }
+
     /// With one ES256 key, published in `folder`.
     pub fn new(folder: &Path) -> Sso {
-        let sso =
-            Sso { ec: EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key is made") };
+        let ec = EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key is made");
+        let sso = Sso { ec, kept: Vec::new() };
         sso.publish(folder, vec![sso.ec_jwk()]);
         sso
     }
@@ -65,6 +87,9 @@ impl Sso {
 
     /// Of level 2; about 1 KiB with RS256, as the peers' rig makes them.
     pub fn token(&self, algorithm: &str, id: usize) -> String {
+        if algorithm == "ES256" && !self.kept.is_empty() {
+            return self.kept[id].clone();
+        }
         let now = Clock::system().now();
         let padding = "x".repeat(if algorithm == "RS256" { 160 } else { 350 });
         let claims = json!({
