@@ -51,12 +51,14 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Microseconds of one verification: `+F2:NUMBER:BITS:SIGN:VERIFY`, the last two in seconds.
+/// Microseconds of one verification: `+F2:NUMBER:BITS:SIGN:VERIFY`, the last two in operations a second (OpenSSL 3) or in
+/// seconds of one (before).
 fn openssl(name: &str, prefix: &str) -> f64 {
     let run = Command::new("openssl").args(["speed", "-mr", "-seconds", "1", name]).output().expect("openssl runs");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     let line = said.lines().find(|line| line.starts_with(prefix)).expect("it says how fast it was");
-    line.rsplit(':').next().and_then(|seconds| seconds.trim().parse::<f64>().ok()).expect("seconds") * 1e6
+    let speed: f64 = line.rsplit(':').next().and_then(|number| number.trim().parse().ok()).expect("a number");
+    if speed > 1.0 { 1e6 / speed } else { 1e6 * speed }
 }
 
 /// Microseconds of the bare operation, and of a proof from the header to the permit.
