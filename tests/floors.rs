@@ -16,6 +16,7 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("tls", "config", "rustls settings are built from the checked model; the model holds the certificates once read"),
     ("forward", "auth", "an exchange takes a `Permit` and says by `identity` who asks"),
     ("forward", "balance", "an exchange leases an endpoint"),
+    ("auth", "limit", "who sends forged tokens is put off before another costs a public-key operation"),
     ("fetch", "tls", "the control plane trusts the same roots as everything else"),
     ("fetch", "config", "rustls settings are made of the same `ClientTls` as towards agencies"),
     ("login", "auth", "what an SSO signs is verified by the code that verifies access tokens, with the same keys"),

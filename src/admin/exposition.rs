@@ -211,6 +211,14 @@ fn tokens(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     for (outcome, count) in [("hit", hits), ("miss", misses), ("stale", stale)] {
         cache.mut_metric().push(counter(&[("outcome", outcome)], count));
     }
+    let mut signatures =
+        family("token_signatures_total", MetricType::COUNTER, "Signatures of tokens that were not among those.");
+    let good = sum(&|c| c.signatures.good.load(Ordering::Relaxed));
+    let bad = sum(&|c| c.signatures.bad.load(Ordering::Relaxed));
+    let put_off = sum(&|c| c.signatures.put_off.load(Ordering::Relaxed));
+    for (outcome, count) in [("good", good), ("bad", bad), ("put_off", put_off)] {
+        signatures.mut_metric().push(counter(&[("outcome", outcome)], count));
+    }
     let mut refreshes = family("jwks_refresh_total", MetricType::COUNTER, "Attempts to fetch an issuer's keys.");
     let mut keys = family("jwks_keys", MetricType::GAUGE, "Usable keys of an issuer.");
     let mut kept = family(
@@ -232,7 +240,7 @@ fn tokens(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
         kept.mut_metric().push(gauge(&[name], f64::from(u8::from(issuer.stats.is_on_kept_keys()))));
         unknown.mut_metric().push(counter(&[name], issuer.unknown_levels.load(Ordering::Relaxed)));
     }
-    vec![cache, refreshes, keys, kept, unknown]
+    vec![cache, signatures, refreshes, keys, kept, unknown]
 }
 
 fn sessions(sessions: &Sessions) -> Vec<MetricFamily> {

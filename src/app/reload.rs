@@ -305,7 +305,7 @@ fn settings(listener: &Listener, old: Option<&Listener>, live: &ListenerLive) ->
         _ => false,
     };
     let tls = if unchanged { in_force.tls.clone() } else { None };
-    Settings::new(listener, tls)
+    Settings::new(listener, tls, Some(&in_force.forgeries))
 }
 
 /// A certificate with the same chain has the same key: it was checked that they fit.

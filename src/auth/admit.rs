@@ -6,13 +6,14 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::assurance;
-use super::cache::{Looked, TokenCache, TokenHash};
+use super::cache::{Looked, TokenCache, TokenHash, count};
 use super::credential::{self, Malformed, Presented, token68};
 use super::keys::{Issuer, Missing};
 use super::permit::{PairwiseMemo, Permit, Verified, rate_key};
 use super::token::{self, Claims, Invalid};
 use crate::clock::{Clock, UnixTime};
 use crate::config::model::{Require, Via};
+use crate::limit::forgeries::Sender;
 use crate::words::{Code, Level};
 
 /// What a route asks, made ready at load: the texts of challenges are formatted once.
@@ -50,12 +51,23 @@ impl Requirement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     TokenMissing,
-    CredentialsMalformed { description: &'static str },
-    TokenInvalid { description: &'static str },
-    LevelTooLow { has: Level, needs: Level },
+    CredentialsMalformed {
+        description: &'static str,
+    },
+    TokenInvalid {
+        description: &'static str,
+    },
+    LevelTooLow {
+        has: Level,
+        needs: Level,
+    },
     AuthenticationTooOld,
     ScopeMissing,
     KeysUnavailable,
+    /// Too many tokens with a wrong signature came from the caller's address: another is looked at after this long.
+    TooManyForged {
+        retry_after: Duration,
+    },
 }
 
 impl Denied {
@@ -68,6 +80,7 @@ impl Denied {
             Denied::AuthenticationTooOld => Code::AuthenticationTooOld,
             Denied::ScopeMissing => Code::ScopeMissing,
             Denied::KeysUnavailable => Code::KeysUnavailable,
+            Denied::TooManyForged { .. } => Code::RateLimited,
         }
     }
 }
@@ -77,7 +90,7 @@ impl Denied {
     /// doing.
     pub const fn error(&self) -> Option<&'static str> {
         match self {
-            Denied::TokenMissing | Denied::KeysUnavailable => None,
+            Denied::TokenMissing | Denied::KeysUnavailable | Denied::TooManyForged { .. } => None,
             Denied::CredentialsMalformed { .. } => Some("invalid_request"),
             Denied::TokenInvalid { .. } => Some("invalid_token"),
             Denied::LevelTooLow { .. } | Denied::AuthenticationTooOld => Some("insufficient_user_authentication"),
@@ -100,10 +113,12 @@ impl From<Invalid> for Denied {
 
 /// Judges a request by its headers and query (without `?`). On level 0 nothing is looked at. Waits only when a key is
 /// unknown and a refresh is due, and then for a bounded time. Cancel safe: dropping it loses nothing but the answer.
+/// `sender`: whose forged tokens count; `None` where nobody outside asks.
 pub async fn admit(
     requirement: &Requirement,
     headers: &HeaderMap,
     query: Option<&[u8]>,
+    sender: Option<Sender<'_>>,
     cache: &TokenCache,
     clock: &Clock,
 ) -> Result<Permit, Denied> {
@@ -117,8 +132,9 @@ pub async fn admit(
     let verified = match cache.look(token, issuer, now) {
         Looked::Hit(verified) => verified,
         // Boxed: the state of a rare wait would otherwise be part of every request's future.
-        Looked::Miss(hash) => Box::pin(prove(token, hash, issuer, cache, now)).await?,
+        Looked::Miss(hash) => Box::pin(prove(token, hash, issuer, sender, cache, now)).await?,
     };
+    sender.iter().for_each(Sender::sent_good);
     assurance::judge(requirement, &verified, issuer.model.clock_skew, now)?;
     Ok(Permit::of(Some(verified)))
 }
@@ -128,6 +144,7 @@ async fn prove(
     token: &[u8],
     hash: TokenHash,
     issuer: &Arc<Issuer>,
+    sender: Option<Sender<'_>>,
     cache: &TokenCache,
     now: UnixTime,
 ) -> Result<Arc<Verified>, Denied> {
@@ -137,9 +154,18 @@ async fn prove(
         Missing::NoKeys => Denied::KeysUnavailable,
         Missing::Unknown => Invalid("the token is signed with an unknown key").into(),
     })?;
+    let signatures = cache.signatures();
+    if let Some(Err(limited)) = sender.map(|sender| sender.may_try(hash.0)) {
+        count(&signatures.put_off);
+        return Err(Denied::TooManyForged { retry_after: limited.retry_after });
+    }
     if !key.verifies(unproved.algorithm, unproved.signed.as_bytes(), &unproved.signature) {
+        count(&signatures.bad);
+        sender.iter().for_each(Sender::sent_forged);
         return Err(Invalid("the token's signature is wrong").into());
     }
+    count(&signatures.good);
+    sender.iter().for_each(|sender| sender.proved(hash.0));
     let verified = Arc::new(verified(&unproved.claims, issuer)?);
     let skew = i64::try_from(issuer.model.clock_skew.as_secs()).unwrap_or(0);
     cache.insert(hash, token, verified.clone(), (issuer, key.life(), verified.exp.saturating_add(skew)));

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 use super::jwk::KeyLife;
 use super::keys::Issuer;
@@ -19,10 +19,15 @@ use crate::clock::UnixTime;
 const CAPACITY_MIN: usize = 16;
 /// Bytes per token that the cache may hold on average: a token of 1 to 2 KiB and what was proved of it.
 const BYTES_PER_TOKEN: usize = 3 * 1024;
-/// Claims, scopes and queue places, roughly.
+/// Claims and places in table and queue, roughly.
 const OVERHEAD: usize = 768;
+/// A scope: a short text of its own.
+const SCOPE: usize = 48;
 /// Times that an entry may pass the end of its queue without being asked for again.
 const LIVES: u8 = 3;
+
+/// Secret keys, drawn at start: nobody can aim for a collision. Of all workers, so that a hash means the same to each.
+static KEYS: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
 
 /// Counts that `/metrics` sums over workers (`token_cache_total{outcome}`).
 #[derive(Debug, Default)]
@@ -31,23 +36,31 @@ pub struct CacheStats {
     pub miss: AtomicU64,
     /// Found, but past its `exp` or its key is gone.
     pub stale: AtomicU64,
+    pub signatures: Signatures,
+}
+
+/// What came of the signatures of tokens that were not found (`token_signatures_total{outcome}`).
+#[derive(Debug, Default)]
+pub struct Signatures {
+    pub good: AtomicU64,
+    pub bad: AtomicU64,
+    /// Not verified: too many of the address were bad.
+    pub put_off: AtomicU64,
 }
 
 /// One writer, many readers: no read-modify-write is needed.
-fn count(counter: &AtomicU64) {
+pub(super) fn count(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }
 
 pub struct TokenCache {
-    /// Secret keys: nobody can aim for a collision.
-    keys: ahash::RandomState,
     shelf: RefCell<Shelf>,
     stats: Arc<CacheStats>,
 }
 
 /// The keyed hash of a whole token, for [`TokenCache::insert`] after a miss.
 #[derive(Clone, Copy)]
-pub(super) struct TokenHash(u64);
+pub(super) struct TokenHash(pub u64);
 
 pub(super) enum Looked {
     Hit(Arc<Verified>),
@@ -67,7 +80,7 @@ struct Entry {
 
 impl Entry {
     fn cost(&self) -> usize {
-        self.token.len() + OVERHEAD
+        self.token.len() + OVERHEAD + self.verified.scopes.len() * SCOPE
     }
 
     fn is_good(&self, issuer: &Arc<Issuer>, now: UnixTime) -> bool {
@@ -79,12 +92,16 @@ impl TokenCache {
     /// `capacity`: tokens, at least 16.
     pub fn new(capacity: usize, stats: Arc<CacheStats>) -> TokenCache {
         let capacity = capacity.max(CAPACITY_MIN);
-        TokenCache { keys: ahash::RandomState::new(), shelf: RefCell::new(Shelf::new(capacity)), stats }
+        TokenCache { shelf: RefCell::new(Shelf::new(capacity)), stats }
+    }
+
+    pub(super) fn signatures(&self) -> &Signatures {
+        &self.stats.signatures
     }
 
     /// What was proved of `token` for `issuer`, if that still holds. Hashes once, allocates nothing.
     pub(super) fn look(&self, token: &[u8], issuer: &Arc<Issuer>, now: UnixTime) -> Looked {
-        let hash = self.keys.hash_one(token);
+        let hash = KEYS.hash_one(token);
         let shelf = self.shelf.borrow();
         match shelf.entries.get(&hash).filter(|entry| *entry.token == *token) {
             Some(entry) if entry.is_good(issuer, now) => {

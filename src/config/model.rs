@@ -205,6 +205,8 @@ pub struct ListenerLimits {
     pub body: u64,
     pub connections_per_address: u32,
     pub connections: u32,
+    /// In a minute.
+    pub bad_signatures_per_address: u32,
 }
 
 #[derive(Debug)]

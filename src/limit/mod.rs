@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod body;
+pub mod forgeries;
 pub mod overload;
 pub mod rate;
 pub mod shared;

@@ -7,7 +7,7 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::model::Rate;
@@ -95,10 +95,8 @@ impl RateLimiter {
     /// allocates only when the table grows.
     pub fn check(&self, key: u64, now: Instant) -> Result<Allowed, Limited> {
         // Two clocks read apart by two workers may be out of order: nanoseconds, to the caller's good or bad alike.
-        let now = nanoseconds(now.saturating_duration_since(self.epoch)).max(1);
-        let shard = &self.shards[key as usize % SHARDS];
-        // A panic while the lock is held leaves at worst one count missing: no reason to refuse everybody after it.
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.instant(now);
+        let mut shard = self.shard(key);
         let entry = shard.entry(key / SHARDS as u64, now, self.max_places);
         let whole_at = entry.whole_at.max(now);
         let ahead = whole_at - now;
@@ -109,6 +107,27 @@ impl RateLimiter {
         let remaining = (self.tolerance - ahead) / self.interval;
         let whole_after = Duration::from_nanos(ahead.saturating_add(self.interval));
         Ok(Allowed { remaining: u32::try_from(remaining).unwrap_or(u32::MAX), whole_after })
+    }
+
+    /// Whether a request of `key` at `now` would be one too many; counts nothing, and remembers nobody.
+    pub fn look(&self, key: u64, now: Instant) -> Result<(), Limited> {
+        let now = self.instant(now);
+        let ahead = self.shard(key).whole_at(key / SHARDS as u64).saturating_sub(now);
+        match ahead.checked_sub(self.tolerance) {
+            Some(wait @ 1..) => Err(Limited { retry_after: Duration::from_nanos(wait) }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Never 0, which is no instant.
+    fn instant(&self, now: Instant) -> u64 {
+        nanoseconds(now.saturating_duration_since(self.epoch)).max(1)
+    }
+
+    fn shard(&self, key: u64) -> MutexGuard<'_, Shard> {
+        let shard = &self.shards[key as usize % SHARDS];
+        // A panic while the lock is held leaves at worst one count missing: no reason to refuse everybody after it.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,6 +159,12 @@ struct Shard {
 }
 
 impl Shard {
+    /// When the whole budget of `key` is back; 0 when it is.
+    fn whole_at(&self, key: u64) -> u64 {
+        let Some(entries) = self.places.get(place(key, self.places.len().max(1))) else { return 0 };
+        entries.iter().filter(|entry| entry.key == key).map(|entry| entry.whole_at).max().unwrap_or(0)
+    }
+
     /// The entry of `key`, or one made for it where nothing, or as little as can be, is lost.
     fn entry(&mut self, key: u64, now: u64, max_places: usize) -> &mut Entry {
         if self.places.is_empty() {

@@ -220,6 +220,8 @@ impl Connection {
             trusted_proxies: self.settings.trusted_proxies.clone(),
             uri_limit: self.settings.uri_limit,
             body_limit: self.settings.body_limit,
+            forgeries: self.settings.forgeries.clone(),
+            standing: Cell::default(),
             won: Cell::new(self.draw == Draw::Won),
         }
     }

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::model::Listener;
 use crate::http1::head::HeadLimits;
 use crate::limit::addresses::Addresses;
+use crate::limit::forgeries::Forgeries;
 use crate::tls::certs::LoadedCertificate;
 use crate::tls::server::server_config;
 use crate::words::ListenerId;
@@ -53,6 +54,7 @@ pub struct Settings {
     pub http2: http2::server::Settings,
     pub uri_limit: usize,
     pub body_limit: u64,
+    pub forgeries: Arc<Forgeries>,
 }
 
 impl ListenerLive {
@@ -76,7 +78,7 @@ impl ListenerLive {
             address: sockets[0].local_addr()?,
             asked: listener.address,
             addresses: Arc::default(),
-            settings: ArcSwap::from_pointee(Settings::new(listener, None)?),
+            settings: ArcSwap::from_pointee(Settings::new(listener, None, None)?),
             sockets: Mutex::new(sockets),
         };
         Ok((Arc::new(live), shares))
@@ -123,8 +125,13 @@ fn shares(sockets: &[TcpListener], workers: usize) -> io::Result<Shares> {
 }
 
 impl Settings {
-    /// `same_tls`: the TLS settings in force, when the file's are equal to theirs: tickets given out stay good.
-    pub fn new(listener: &Listener, same_tls: Option<Arc<ServerConfig>>) -> io::Result<Settings> {
+    /// `same_tls`: the TLS settings in force, when the file's are equal to theirs: tickets given out stay good. `counted`: the
+    /// forged tokens counted so far, which count on while their limit stays.
+    pub fn new(
+        listener: &Listener,
+        same_tls: Option<Arc<ServerConfig>>,
+        counted: Option<&Arc<Forgeries>>,
+    ) -> io::Result<Settings> {
         let tls = match same_tls {
             Some(tls) => Some(tls),
             None => listener
@@ -135,6 +142,8 @@ impl Settings {
                 .map_err(|error| io::Error::other(format!("listener {}: {error}", listener.name)))?,
         };
         let limits = &listener.limits;
+        let bad_signatures = limits.bad_signatures_per_address;
+        let counted = counted.filter(|counted| counted.per_minute() == bad_signatures).cloned();
         Ok(Settings {
             tls,
             certificates: listener.tls.iter().flat_map(|tls| &tls.certificates).cloned().collect(),
@@ -156,6 +165,7 @@ impl Settings {
             },
             uri_limit: limits.uri,
             body_limit: limits.body,
+            forgeries: counted.unwrap_or_else(|| Arc::new(Forgeries::new(bad_signatures))),
         })
     }
 }

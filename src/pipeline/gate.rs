@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use super::refusal::Refusal;
 use super::worker::Worker;
 use crate::http1::head::HeadFault;
 use crate::http1::server::Service;
+use crate::limit::forgeries::{Forgeries, Sender, Standing};
 use crate::live::Snapshot;
 use crate::message::{Inbound, Outbound};
 use crate::words::{ConnInfo, ListenerId};
@@ -29,11 +31,19 @@ pub struct Gate {
     /// Bytes of a request target, and of a body where the route says nothing.
     pub uri_limit: usize,
     pub body_limit: u64,
+    /// Tokens with a wrong signature, by address: of the listener, and what this connection has shown.
+    pub forgeries: Arc<Forgeries>,
+    pub standing: Cell<Standing>,
     /// In overload, a connection that was let in has its first request let in with it.
     pub won: Cell<bool>,
 }
 
 impl Gate {
+    /// Who sends a request's token. `client`: the caller's address, which behind a trusted proxy is not the peer's.
+    pub fn sender(&self, client: IpAddr) -> Sender<'_> {
+        Sender { forgeries: &self.forgeries, address: client, standing: &self.standing }
+    }
+
     /// What its listener is called in the configuration that a request goes by.
     pub fn listener_name<'a>(&'a self, snapshot: &'a Snapshot) -> &'a str {
         snapshot.listener_name(self.listener).unwrap_or(&self.conn.listener)

@@ -203,7 +203,8 @@ pub(super) async fn admit<'r>(
     let admitted = match session::is_asked(&route.requirement, &arrived.headers) {
         true => Box::pin(session::admit(gate, view, route, arrived, cookies)).await,
         false => {
-            let judged = auth::admit(&route.requirement, &arrived.headers, query, &worker.cache, &worker.clock).await;
+            let (headers, sender) = (&arrived.headers, Some(gate.sender(arrived.client)));
+            let judged = auth::admit(&route.requirement, headers, query, sender, &worker.cache, &worker.clock).await;
             judged.map(Entered::from).map_err(Refusal::Denied)
         }
     };

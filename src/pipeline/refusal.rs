@@ -87,6 +87,9 @@ impl Refusal {
             Refusal::Denied(Denied::TokenInvalid { description } | Denied::CredentialsMalformed { description }) => {
                 Some(description)
             }
+            Refusal::Denied(Denied::TooManyForged { .. }) => {
+                Some("too many tokens with a wrong signature came from this address")
+            }
             Refusal::Forward(failure) => failure.detail(),
             _ => None,
         }
@@ -201,6 +204,10 @@ fn deny(denied: Denied, realm: &str, requirement: Option<&Requirement>, headers:
         }
         Denied::KeysUnavailable => {
             headers.insert(header::RETRY_AFTER, RETRY_SOON);
+            return;
+        }
+        Denied::TooManyForged { retry_after } => {
+            headers.insert(header::RETRY_AFTER, whole_seconds(retry_after).into());
             return;
         }
     }

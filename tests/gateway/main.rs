@@ -21,6 +21,7 @@ mod credentials;
 mod drain;
 mod fields;
 mod floods;
+mod forgeries;
 mod framing;
 mod framing_h2;
 mod hedging;

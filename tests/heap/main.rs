@@ -9,6 +9,7 @@ use cap::Cap;
 
 mod plan;
 mod reloads;
+mod tokens;
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);

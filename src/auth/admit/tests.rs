@@ -1,11 +1,15 @@
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::json;
 
 use super::*;
-use crate::auth::cache::CacheStats;
+use crate::auth::cache::{CacheStats, Signatures};
 use crate::auth::testing::*;
 use crate::auth::token::MAX_TOKEN;
 use crate::config::model;
+use crate::limit::forgeries::Forgeries;
 
 struct Gate {
     requirement: Requirement,
@@ -37,7 +41,19 @@ impl Gate {
         for value in authorization {
             headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        admit(&self.requirement, &headers, query, &self.cache, &self.clock).await
+        admit(&self.requirement, &headers, query, None, &self.cache, &self.clock).await
+    }
+
+    async fn ask_as(&self, token: &str, sender: Sender<'_>) -> Result<Permit, Denied> {
+        let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+        admit(&self.requirement, &headers, None, Some(sender), &self.cache, &self.clock).await
+    }
+
+    /// Verified and good, verified and bad, put off.
+    fn signatures(&self) -> [u64; 3] {
+        let Signatures { good, bad, put_off } = &self.stats.signatures;
+        [good, bad, put_off].map(|counter| counter.load(Ordering::Relaxed))
     }
 
     async fn code(&self, token: &str) -> Option<&'static str> {
@@ -106,6 +122,78 @@ async fn what_is_no_valid_token_is_token_invalid() {
     ] {
         assert_eq!(gate.code(&token).await, Some("token_invalid"), "{what}");
     }
+}
+
+/// Issue: no public-key operation is spent on what is refused for less. What is judged before the signature is what
+/// its maker knows anyway, and the published keys.
+#[tokio::test]
+async fn garbage_costs_no_public_key_operation() {
+    let gate = Gate::new(Level::TWO);
+    let good = rs256(&claims());
+    let [header, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+    let headed = |header: &str| format!("{}.{payload}.{signature}", b64(header));
+    let claiming = |name: &str, value| rs256(&claims_with(name, value));
+    for (what, token) in [
+        ("one part", header.to_owned()),
+        ("two parts", format!("{header}.{payload}")),
+        ("four parts", format!("{good}.{signature}")),
+        ("an encrypted token", format!("{header}.{payload}.{signature}.{signature}.{signature}")),
+        ("too large", format!("{good}{}", "A".repeat(MAX_TOKEN))),
+        ("alg none", headed(r#"{"alg":"none"}"#)),
+        ("alg HS256", headed(r#"{"alg":"HS256","kid":"rsa"}"#)),
+        ("no alg", headed(r#"{"kid":"rsa"}"#)),
+        ("an alg that the issuer has not", headed(r#"{"alg":"RS512","kid":"rsa"}"#)),
+        ("another typ", headed(r#"{"alg":"RS256","kid":"rsa","typ":"logout+jwt"}"#)),
+        ("an extension", headed(r#"{"alg":"RS256","kid":"rsa","crit":["x"]}"#)),
+        ("an unknown kid", headed(r#"{"alg":"RS256","kid":"nobody"}"#)),
+        ("a key of another kind", headed(r#"{"alg":"RS256","kid":"ec"}"#)),
+        ("a kid too long", headed(&json!({ "alg": "RS256", "kid": "x".repeat(300) }).to_string())),
+        ("a header that is no JSON", headed("{")),
+        ("a member twice", headed(r#"{"alg":"RS256","alg":"RS256","kid":"rsa"}"#)),
+        ("padding", format!("{header}=.{payload}.{signature}")),
+        ("a header not base64url", format!("{header}+.{payload}.{signature}")),
+        ("a payload not base64url", format!("{header}.{payload}~.{signature}")),
+        ("a signature not base64url", format!("{header}.{payload}.{signature}/")),
+        ("a payload that is no object", format!("{header}.{}.{signature}", b64("[]"))),
+        ("expired", claiming("exp", json!(NOW - 3600))),
+        ("no expiry", claiming("exp", json!(null))),
+        ("not yet valid", claiming("nbf", json!(NOW + 3600))),
+        ("from the future", claiming("iat", json!(NOW + 3600))),
+        ("another issuer", claiming("iss", json!("https://other.example.ir"))),
+        ("another audience", claiming("aud", json!("https://x.example.ir"))),
+        ("no subject", claiming("sub", json!(null))),
+        ("an ID token", claiming("nonce", json!("n"))),
+    ] {
+        assert!(gate.ask(&token).await.is_err(), "{what}");
+        assert_eq!(gate.signatures(), [0, 0, 0], "{what}");
+    }
+    assert!(gate.ask(&good).await.is_ok());
+    assert!(gate.ask(&format!("{header}.{payload}.{}", b64([1; 256]))).await.is_err());
+    assert_eq!(gate.signatures(), [1, 1, 0]);
+}
+
+/// Issue: a flood of forged tokens meets the limit of its address, and not the signature check
+#[tokio::test]
+async fn forged_tokens_are_put_off_and_known_ones_are_not() {
+    let gate = Gate::new(Level::TWO);
+    let (forgeries, address) = (Forgeries::new(2), [192, 0, 2, 1].into());
+    let (flood, fresh) = (Cell::default(), Cell::default());
+    let from = |standing| Sender { forgeries: &forgeries, address, standing };
+    let (known, new) = (rs256(&claims()), rs256(&claims_with("jti", json!("j-2"))));
+    assert!(gate.ask_as(&known, from(&fresh)).await.is_ok());
+    for n in 0..10 {
+        let forged = rs256(&claims_with("jti", json!(format!("forged-{n}"))));
+        let forged = format!("{}.{}", forged.rsplit_once('.').unwrap().0, b64([1; 256]));
+        let denied = gate.ask_as(&forged, from(&flood)).await.unwrap_err();
+        assert_eq!(denied.code().as_str(), if n < 2 { "token_invalid" } else { "rate_limited" });
+    }
+    assert_eq!(gate.signatures(), [1, 2, 8], "two were verified in vain");
+    assert_eq!(gate.ask_as("garbage", from(&flood)).await.unwrap_err().code().as_str(), "token_invalid");
+    assert!(gate.ask_as(&known, from(&flood)).await.is_ok(), "it is in the cache");
+    assert!(gate.ask_as(&new, from(&flood)).await.is_err(), "it is not");
+    let elsewhere = Gate { cache: TokenCache::new(64, gate.stats.clone()), ..gate };
+    assert!(elsewhere.ask_as(&known, from(&flood)).await.is_ok(), "another worker proved it");
+    assert!(elsewhere.ask_as(&new, from(&fresh)).await.is_ok(), "a connection in good standing");
 }
 
 /// SU-5: a challenge about level is given only to whom the token is proved

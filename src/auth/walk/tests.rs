@@ -18,7 +18,7 @@ async fn both(token: &str, change: impl FnOnce(&mut Requirement)) -> (Vec<Findin
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
     let cache = TokenCache::new(16, Default::default());
-    let admitted = admit(&requirement, &headers, None, &cache, &Clock::scripted(NOW)).await;
+    let admitted = admit(&requirement, &headers, None, None, &cache, &Clock::scripted(NOW)).await;
     (walked, admitted.map(|_| ()))
 }
 

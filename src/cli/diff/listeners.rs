@@ -180,6 +180,7 @@ fn limits(old: &ListenerLimits, new: &ListenerLimits, changes: &mut Vec<Change>)
             ("body", l.body, size),
             ("connections_per_address", u64::from(l.connections_per_address), count),
             ("connections", u64::from(l.connections), count),
+            ("bad_signatures_per_address", u64::from(l.bad_signatures_per_address), count),
         ]
     };
     for ((name, before, show), (_, after, _)) in each(old).into_iter().zip(each(new)) {

@@ -295,7 +295,7 @@ impl Judge<'_> {
             self.found.checks = walk(token, requirement, issuer, self.clock.now()).await;
         }
         let cache = TokenCache::new(0, std::sync::Arc::default());
-        auth::admit(requirement, headers, query, &cache, self.clock).await
+        auth::admit(requirement, headers, query, None, &cache, self.clock).await
     }
 
     fn preflight(&self, id: RouteId, arrived: &Arrived) -> Verdict {

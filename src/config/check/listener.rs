@@ -173,7 +173,7 @@ pub fn cidr(field: &Field<'_>, cx: &mut Context<'_>) -> Option<IpNet> {
     net
 }
 
-const LIMIT_KEYS: [&str; 10] = [
+const LIMIT_KEYS: [&str; 11] = [
     "headers",
     "header_count",
     "uri",
@@ -184,6 +184,7 @@ const LIMIT_KEYS: [&str; 10] = [
     "body",
     "connections_per_address",
     "connections",
+    "bad_signatures_per_address",
 ];
 
 fn limits(field: &Field<'_>, cx: &mut Context<'_>) -> ListenerLimits {
@@ -210,6 +211,14 @@ fn limits(field: &Field<'_>, cx: &mut Context<'_>) -> ListenerLimits {
             cx,
         ),
         connections: count_or(&table, "connections", 1, 10_000_000, d.connections, cx),
+        bad_signatures_per_address: count_or(
+            &table,
+            "bad_signatures_per_address",
+            1,
+            1_000_000,
+            d.bad_signatures_per_address,
+            cx,
+        ),
     }
 }
 
