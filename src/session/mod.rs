@@ -219,17 +219,38 @@ impl Sessions {
     }
 
     /// Whose turn it is to use the session's refresh token. Of all that ask at once, on any worker, one gets
-    /// [`Turn::Yours`]; the others wait until it is done and get [`Turn::Over`]: they load the session again.
-    pub async fn refresh_turn(&self, loaded: &Loaded) -> Result<Turn, StoreAway> {
+    /// [`Turn::Yours`]; the others wait until it is done and get [`Turn::Over`]: they load the session again. `longest`: no
+    /// turn lasts longer; only by then may another node believe that this one died.
+    pub async fn refresh_turn(&self, loaded: &Loaded, longest: Duration, now: UnixTime) -> Result<Turn, StoreAway> {
         let key = loaded.id().filed();
         let Turn::Yours(mut flight) = self.common.flights.turn(key).await else { return Ok(Turn::Over) };
-        let Store::Shared(shared) = &self.common.store else { return Ok(Turn::Yours(flight)) };
-        Ok(match shared.lock(&key).await? {
-            Some(release) => {
-                flight.release_with(release);
-                Turn::Yours(flight)
+        if let Store::Shared(shared) = &self.common.store {
+            match shared.lock(&key, longest).await? {
+                Some(release) => flight.release_with(release),
+                None => return Ok(Turn::Over),
             }
-            None => Turn::Over,
+        }
+        // Somebody's turn may have begun and ended since the session was looked up: then its token is used up.
+        Ok(if self.is_newest(loaded, now).await? { Turn::Yours(flight) } else { Turn::Over })
+    }
+
+    /// Whether the store has these tokens still.
+    async fn is_newest(&self, loaded: &Loaded, now: UnixTime) -> Result<bool, StoreAway> {
+        let key = loaded.id().filed();
+        let known = &loaded.session().tokens;
+        let same = |Session { tokens, .. }: &Session| {
+            (&tokens.access, &tokens.refresh, tokens.expires) == (&known.access, &known.refresh, known.expires)
+        };
+        Ok(match &self.common.store {
+            Store::Memory(_) => loaded.is_good(now),
+            Store::Sealed(sealed) => sealed.renewed(&key, now).is_none_or(|newest| same(&newest)),
+            Store::Shared(shared) => {
+                let is_newest = Box::pin(shared.load(&self.sealer, loaded.id())).await?.is_some_and(|s| same(&s));
+                if !is_newest {
+                    shared.revoked.tell(key);
+                }
+                is_newest
+            }
         })
     }
 

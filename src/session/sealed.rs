@@ -85,10 +85,11 @@ impl Sealed {
         let opened = sealer.open(PURPOSE, sealed.ok()?)?;
         let (id, packed) = opened.split_first_chunk::<16>()?;
         let id = Id::of(*id);
-        let newest = self.newest(&id.filed(), now);
-        let session = unpack(newest.as_deref().unwrap_or(packed))?;
+        let newest = self.renewed(&id.filed(), now);
+        let is_renewed = newest.is_some();
+        let session = newest.or_else(|| unpack(packed))?;
         let is_dead = self.revoked.covers(&super::keys(id.filed(), &session), session.created);
-        (!is_dead).then_some(Opened { id, session, is_renewed: newest.is_some() })
+        (!is_dead).then_some(Opened { id, session, is_renewed })
     }
 
     /// The session as cookies. One that is too large goes without the tokens that it can do without.
@@ -127,8 +128,11 @@ impl Sealed {
         }
     }
 
-    fn newest(&self, key: &Key, now: UnixTime) -> Option<Box<[u8]>> {
+    /// The session as it is since its tokens were refreshed, if that was just now.
+    pub(super) fn renewed(&self, key: &Key, now: UnixTime) -> Option<Session> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.entries.get(key).filter(|(_, until)| now < *until).map(|(packed, _)| packed.clone())
+        let packed = recent.entries.get(key).filter(|(_, until)| now < *until).map(|(packed, _)| packed.clone());
+        drop(recent);
+        unpack(&packed?)
     }
 }

@@ -37,8 +37,6 @@ const SILENCE: Duration = Duration::from_secs(1);
 const STREAM: usize = 10_000;
 /// Seconds until a worker looks again at a session it knows: how far `idle` may be behind what other nodes saw.
 pub(super) const FRESH: i64 = 5;
-/// A refresh that takes longer than this has failed.
-const LOCK: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 const STREAM_KEY: &str = "darvazeh:ended";
@@ -229,12 +227,16 @@ impl Shared {
         Ok(ended)
     }
 
-    /// The turn among nodes; `None`: another node had it, and its turn is over.
-    pub(super) async fn lock(&self, key: &Key) -> Result<Option<Box<dyn FnOnce() + Send>>, StoreAway> {
+    /// The turn among nodes; `None`: another node had it, and its turn is over. `longest`: the lock of a node that died ends.
+    pub(super) async fn lock(
+        &self,
+        key: &Key,
+        longest: Duration,
+    ) -> Result<Option<Box<dyn FnOnce() + Send>>, StoreAway> {
         let name = format!("darvazeh:refresh:{}", text(key));
         let mark = chance::bits().to_be_bytes().to_vec();
         let mut take = redis::cmd("SET");
-        take.arg(&name).arg(&mark).arg("NX").arg("PX").arg(LOCK.as_millis() as u64);
+        take.arg(&name).arg(&mark).arg("NX").arg("PX").arg(longest.as_millis() as u64);
         if self.hub.ask::<Option<String>>(&take).await?.is_some() {
             let mut give = redis::cmd("EVAL");
             give.arg(UNLOCK).arg(1).arg(&name).arg(mark);
@@ -245,7 +247,7 @@ impl Shared {
         }
         let mut look = redis::cmd("EXISTS");
         look.arg(&name);
-        let until = Instant::now() + LOCK;
+        let until = Instant::now() + longest;
         while self.hub.ask::<i64>(&look).await? == 1 && Instant::now() < until {
             tokio::time::sleep(LOCK_POLL).await;
         }

@@ -186,10 +186,8 @@ async fn a_refresh_is_seen_by_requests_that_were_under_way() {
         let loaded = node.load(&old, NOW).await.unwrap();
         let mut fresh = loaded.session().clone();
         fresh.tokens.refresh = secret(40);
-        let Turn::Yours(flight) = node.sessions.refresh_turn(&loaded).await.unwrap() else {
-            panic!("nobody else asks")
-        };
-        let mut waiting = Box::pin(node.sessions.refresh_turn(&loaded));
+        let Turn::Yours(flight) = turn(&node, &loaded).await.unwrap() else { panic!("nobody else asks") };
+        let mut waiting = Box::pin(turn(&node, &loaded));
         assert!(futures_poll(&mut waiting).is_none(), "one at a time");
         let mut new = old.clone();
         take(&mut new, &node.sessions.save(&loaded, fresh.clone(), &old, NOW).await.unwrap());
@@ -199,9 +197,17 @@ async fn a_refresh_is_seen_by_requests_that_were_under_way() {
             let loaded = node.load(browser, NOW).await.unwrap();
             assert_eq!(loaded.session().tokens, fresh.tokens);
         }
+        assert!(
+            matches!(turn(&node, &loaded).await, Ok(Turn::Over)),
+            "looked up before, and asked for behind the refresh"
+        );
         let again = node.load(&new, NOW).await.unwrap();
-        assert!(matches!(node.sessions.refresh_turn(&again).await, Ok(Turn::Yours(_))), "the next expiry");
+        assert!(matches!(turn(&node, &again).await, Ok(Turn::Yours(_))), "the next expiry");
     }
+}
+
+async fn turn(node: &Node, loaded: &Loaded) -> Result<Turn, StoreAway> {
+    node.sessions.refresh_turn(loaded, Duration::from_secs(20), NOW).await
 }
 
 fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {

@@ -105,7 +105,9 @@ impl Run {
         match h2.try_request(request(self.method()), body).await {
             Ok(answer) => outcome(Some(answer.message())),
             // A reset may overtake what waits to be sent, the head included: no caller takes that for an answer.
-            Err(error) if error.is_reset() && self.expected().0.starts_with(CUT) => Outcome { text: CUT.into(), id: None },
+            Err(error) if error.is_reset() && self.expected().0.starts_with(CUT) => {
+                Outcome { text: CUT.into(), id: None }
+            }
             Err(error) => Outcome { text: error.to_string(), id: None },
         }
     }

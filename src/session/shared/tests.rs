@@ -15,6 +15,8 @@ use crate::session::{Ended, Known, Loaded, Sessions, SetCookies, Turn, Whose};
 use crate::store::Server;
 
 const NOW: UnixTime = 1_800_000_000;
+/// Of a refresh.
+const LONGEST: Duration = Duration::from_secs(20);
 
 pub(in crate::session) struct Redis {
     directory: tempfile::TempDir,
@@ -117,6 +119,10 @@ impl Node {
         self.sessions.load(&self.known, browser, b"", now).await.unwrap()
     }
 
+    async fn turn(&self, loaded: &Loaded) -> Result<Turn, StoreAway> {
+        self.sessions.refresh_turn(loaded, LONGEST, NOW).await
+    }
+
     async fn login(&self, session: Session) -> HeaderMap {
         let now = session.created;
         browser(&self.sessions.create(session, None, &HeaderMap::new(), now).await.unwrap())
@@ -211,11 +217,7 @@ async fn of_many_on_two_nodes_one_refreshes() {
         if loaded.session().tokens.expires.is_some() {
             return;
         }
-        if let Turn::Yours(_flight) = node.sessions.refresh_turn(&loaded).await.unwrap() {
-            let loaded = node.load(&cookies, NOW).await.unwrap();
-            if loaded.session().tokens.expires.is_some() {
-                return;
-            }
+        if let Turn::Yours(_flight) = node.turn(&loaded).await.unwrap() {
             refreshes.set(refreshes.get() + 1);
             tokio::task::yield_now().await;
             let mut fresh = loaded.session().clone();
@@ -238,6 +240,29 @@ async fn of_many_on_two_nodes_one_refreshes() {
     assert_eq!(refreshes.get(), 1);
 }
 
+/// RFC 9700 section 4.14: a slow refresh keeps its turn to the end, and who looked the session up before does not use its
+/// token behind it.
+#[tokio::test]
+async fn a_slow_refresh_keeps_its_turn_and_what_is_older_than_it_has_none() {
+    let redis = Redis::start().await;
+    let (one, two) = (redis.node().await, redis.node().await);
+    let cookies = one.login(session("a", NOW)).await;
+    let (loaded, elsewhere) = (one.load(&cookies, NOW).await.unwrap(), two.load(&cookies, NOW).await.unwrap());
+    let Turn::Yours(flight) = one.turn(&loaded).await.unwrap() else { panic!("nobody else asks") };
+    let mut left = redis::cmd("PTTL");
+    left.arg(format!("darvazeh:refresh:{}", text(&loaded.id().filed())));
+    let left: i64 = two.shared().hub.ask(&left).await.unwrap();
+    assert!(left > 10_000, "as long as a refresh may take, and not as long as some other limit: {left} ms");
+    let mut fresh = loaded.session().clone();
+    fresh.tokens.refresh = Some(Secret::new("second".to_owned()));
+    one.sessions.save(&loaded, fresh, &cookies, NOW).await.unwrap();
+    drop(flight);
+    // The lock is given up in the background: then it is the other's turn, or it was over before.
+    assert!(matches!(two.turn(&elsewhere).await.unwrap(), Turn::Over));
+    let newest = two.load(&cookies, NOW).await.unwrap();
+    eventually(async || matches!(two.turn(&newest).await.unwrap(), Turn::Yours(_))).await;
+}
+
 /// The store being away: 503 within a second, the cookie is kept, and what was known counts for nothing.
 #[tokio::test]
 async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
@@ -254,7 +279,7 @@ async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
         crate::session::known::Kept::Copy { until: NOW, touched: std::cell::Cell::new(NOW), is_renewed: false },
     );
     assert!(node.sessions.end(&loaded, Ended::Logout, &cookies, NOW).await.is_err());
-    assert!(node.sessions.refresh_turn(&loaded).await.is_err());
+    assert!(node.turn(&loaded).await.is_err());
     let nobody = HeaderMap::new();
     assert!(
         node.sessions.load(&node.known, &nobody, b"", NOW).await.unwrap().is_none(),
