@@ -258,9 +258,19 @@ impl Sessions {
     pub fn watch(&self, loaded: &Loaded, level: Level, now: UnixTime) -> Watch {
         let session = loaded.session();
         let reached_at = session.standing(level).map_or(now, |standing| standing.reached_at);
-        let left = self.limits.absolute_end(level, reached_at).saturating_sub(now);
         let keys = keys(loaded.id().filed(), session);
-        Watches::watch(&self.common.watches, keys, Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+        Watches::watch(&self.common.watches, keys, (level, reached_at), &self.limits, now)
+    }
+
+    /// Call it once this is in force in the place of `previous`: streams end with the sessions that another store does not
+    /// have, and go by the limits as they are now.
+    pub fn take_over(&self, previous: &Sessions, now: UnixTime) {
+        let (watches, before) = (&self.common.watches, &previous.common.watches);
+        if !Arc::ptr_eq(watches, before) {
+            before.announce_all();
+        } else if self.limits != previous.limits {
+            watches.limit(&self.limits, now);
+        }
     }
 
     /// How long a stream may go on once its watch says so.

@@ -34,7 +34,13 @@ impl Common {
         before: Option<&Common>,
         control: Option<(&Handle, &Clock)>,
     ) -> Result<Arc<Common>, String> {
-        let watches = Arc::default();
+        // Sessions in cookies go on when the place changes where their ends are told, and their streams with them.
+        let watches = match (before, settings) {
+            (Some(before), model::SessionStore::Cookie { .. }) if matches!(before.store, Store::Sealed(_)) => {
+                before.watches.clone()
+            }
+            _ => Arc::default(),
+        };
         let store = Store::new(settings, sealer, before.map(|before| &before.store), &watches, control)?;
         let common = Arc::new(Common { store, watches, flights: Arc::default(), stats: Stats::default() });
         if let Some((control, clock)) = control {

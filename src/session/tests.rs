@@ -247,9 +247,30 @@ async fn a_reload_keeps_sessions_and_another_limit_counts_at_once() {
         shorter.levels[1].absolute = Duration::from_secs(60);
         let new_key = SessionKey::parse(b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
         shorter.keys.insert(0, new_key);
+        let stream = node.sessions.watch(&known, Level::TWO, NOW);
         let next = Node { known: node.known, ..Node::with(&shorter, Some(&node.sessions)) };
+        next.sessions.take_over(&node.sessions, NOW + 59);
+        assert!(!stream.is_ended());
+        next.sessions.take_over(&node.sessions, NOW + 60);
+        stream.ended().await;
         let loaded = next.load(&browser, NOW + 60).await.unwrap();
         assert_eq!((known.level_at(NOW + 60), loaded.level_at(NOW + 60)), (Level::TWO, Level::ONE));
+    }
+}
+
+/// Streams of sessions that are no more would else go on, and hear of no logout.
+#[tokio::test]
+async fn with_another_store_sessions_end_and_their_streams() {
+    let [here, sealed] = stores();
+    for (from, to) in [(&here, &sealed), (&sealed, &here)] {
+        let node = Node::new(from.clone());
+        let browser = node.login(session("a", Level::TWO)).await;
+        let stream = node.sessions.watch(&node.load(&browser, NOW).await.unwrap(), Level::TWO, NOW);
+        let next = Node::with(&settings(to.clone()), Some(&node.sessions));
+        assert!(!stream.is_ended(), "not before it is in force");
+        next.sessions.take_over(&node.sessions, NOW);
+        stream.ended().await;
+        assert!(next.load(&browser, NOW).await.is_none());
     }
 }
 
