@@ -52,6 +52,7 @@ impl Login {
             id,
             verifier: Attempt::fresh_verifier(),
             issuer: party.issuer.model.name.to_string(),
+            own_callback: party.client.own_callback,
             origin: visit.origin.to_owned(),
             to: to.to_owned(),
             level: wanted.level,

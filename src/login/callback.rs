@@ -35,7 +35,8 @@ enum Ended {
 }
 
 impl Login {
-    pub async fn answer_callback(&self, visit: &Visit<'_>, query: &[u8]) -> Response<Body> {
+    /// `path`: where the answer came.
+    pub async fn answer_callback(&self, visit: &Visit<'_>, path: &[u8], query: &[u8]) -> Response<Body> {
         let found = form::parse(query).and_then(|fields| {
             let attempt = Attempt::find(visit.sessions.sealer(), visit.headers, fields.get("state")?, visit.now)?;
             Some((fields, attempt))
@@ -46,7 +47,7 @@ impl Login {
         let until = attempt.begun + super::state::LIFETIME + 1;
         let is_first = self.common.states.first(visit.sessions.hub(), "state", &attempt.id, until, visit.now).await;
         let (true, Some(party)) = (is_first, self.party(&attempt.issuer)) else { return self.expired(visit) };
-        let settled = match self.settle(party, &attempt, &fields, visit).await {
+        let settled = match self.settle(party, &attempt, path, &fields, visit).await {
             Ok((identity, tokens)) => self.arrive(party, &attempt, identity, tokens, visit).await,
             Err(ended) => self.end_badly(party, &attempt, ended, visit).await,
         };
@@ -58,10 +59,15 @@ impl Login {
         &self,
         party: &Party,
         attempt: &Attempt,
+        path: &[u8],
         fields: &Fields,
         visit: &Visit<'_>,
     ) -> Result<(Identity, TokenAnswer), Ended> {
-        // RP-2, RFC 9207: a mixed-up SSO is found before its code goes anywhere.
+        // RP-2: a mixed-up SSO is found before its code goes anywhere, by where it answers (RFC 9700 section 4.4.2.2), and by
+        // what it says it is (RFC 9207).
+        if attempt.callback().as_bytes() != path {
+            return Err(Ended::Invalid("the answer came to the address of another SSO"));
+        }
         let endpoints = party.endpoints().await.map_err(Ended::Failed)?;
         match fields.get("iss") {
             Some(iss) if iss != party.issuer.model.issuer => {
@@ -70,6 +76,7 @@ impl Login {
             None if endpoints.iss_in_answer => {
                 return Err(Ended::Invalid("the answer does not say which SSO it is of"));
             }
+            None if self.only_party().is_none() && !attempt.own_callback => party.warn_of_mix_ups(),
             _ => {}
         }
         if let Some(error) = fields.get("error") {
