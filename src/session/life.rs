@@ -134,14 +134,18 @@ impl Sessions {
     /// known (BL-9, BL-11).
     pub async fn end_by(&self, issuer: &str, whose: Whose<'_>, now: UnixTime) -> Result<usize, StoreAway> {
         let key = match whose {
-            Whose::Sid(sid) => Key::sid(issuer, sid),
+            Whose::Sid(sid) | Whose::Named(sid) => Key::sid(issuer, sid),
             Whose::Sub(sub) => Key::subject(issuer, sub),
         };
         let ended = match (&self.common.store, whose) {
-            (Store::Memory(memory), Whose::Sid(_)) => self.tell_all(memory.remove_sid(&key)),
+            (Store::Memory(memory), Whose::Sid(_) | Whose::Named(_)) => self.tell_all(memory.remove_sid(&key)),
             (Store::Memory(memory), Whose::Sub(_)) => self.tell_all(memory.remove_subject(&key)),
-            (Store::Sealed(sealed), _) => {
-                sealed.revoke(End { key, before: now, until: self.limits.longest(now) }, now);
+            (Store::Sealed(sealed), whose) => {
+                let end = End { key, before: now, until: self.limits.longest(now) };
+                match whose {
+                    Whose::Named(_) => sealed.revoke_as_named(end, now),
+                    Whose::Sid(_) | Whose::Sub(_) => sealed.revoke(end, now),
+                }
                 0
             }
             (Store::Shared(shared), _) => shared.end_all(&self.sealer, &key).await?,

@@ -72,6 +72,8 @@ pub struct StoreAway;
 pub enum Whose<'a> {
     Sid(&'a str),
     Sub(&'a str),
+    /// A `sid` that is named without proof (FL-1).
+    Named(&'a str),
 }
 
 /// The sessions of this gateway. Shared by all workers; a reload makes a new one on the same store.
@@ -307,7 +309,7 @@ impl Sessions {
     pub fn revocations(&self) -> Option<(usize, u64)> {
         match &self.common.store {
             Store::Memory(_) | Store::Shared(_) => None,
-            Store::Sealed(sealed) => Some((sealed.revoked.len(), sealed.revoked.lost())),
+            Store::Sealed(sealed) => Some(sealed.revocations()),
         }
     }
 

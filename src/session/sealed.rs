@@ -23,9 +23,13 @@ const PURPOSE: &[u8] = b"session";
 /// Seconds that the newest state of a refreshed session is kept: as long as a slow request may be under way.
 const RECENT: i64 = 60;
 const RECENT_MAX: usize = 10_000;
+/// Sessions that ended by a word without proof, some 1 MB.
+const MAX_NAMED: usize = 10_000;
 
 pub(super) struct Sealed {
     pub(super) revoked: Arc<Revoked>,
+    /// What ended by a word that anybody may say. Apart: whoever says it a million times pushes no other end out.
+    named: Arc<Revoked>,
     /// Tells other nodes, where they are configured to share.
     pub(super) ledger: Option<Ledger>,
     recent: Mutex<Recent>,
@@ -45,13 +49,21 @@ pub(super) struct Opened {
 }
 
 impl Sealed {
-    pub(super) fn new(revoked: Arc<Revoked>, ledger: Option<Ledger>) -> Sealed {
-        Sealed { revoked, ledger, recent: Mutex::default() }
+    /// What ended stays so when the place changes where others are told: `before` is what had it until now.
+    pub(super) fn new(
+        before: Option<&Sealed>,
+        tell: impl FnOnce(&Arc<Revoked>) -> Result<Option<Ledger>, String>,
+    ) -> Result<Sealed, String> {
+        let list = |kept: Option<&Arc<Revoked>>, max| kept.cloned().unwrap_or_else(|| Arc::new(Revoked::new(max)));
+        let revoked = list(before.map(|before| &before.revoked), MAX);
+        let named = list(before.map(|before| &before.named), MAX_NAMED);
+        let ledger = tell(&revoked)?;
+        Ok(Sealed { revoked, named, ledger, recent: Mutex::default() })
     }
 
-    /// A list for as many as may be remembered.
-    pub(super) fn list() -> Arc<Revoked> {
-        Arc::new(Revoked::new(MAX))
+    /// How many are remembered, and how many had to be forgotten too early.
+    pub(super) fn revocations(&self) -> (usize, u64) {
+        (self.revoked.len() + self.named.len(), self.revoked.lost() + self.named.lost())
     }
 
     /// Whether this node can tell who is logged out.
@@ -65,6 +77,12 @@ impl Sealed {
         if let Some(ledger) = &self.ledger {
             ledger.tell(end);
         }
+    }
+
+    /// For this node alone.
+    pub(super) fn revoke_as_named(&self, end: End, now: UnixTime) {
+        self.named.add(end, now);
+        self.revoked.tell(end.key);
     }
 
     pub(super) fn open(
@@ -88,7 +106,8 @@ impl Sealed {
         let newest = self.renewed(&id.filed(), now);
         let is_renewed = newest.is_some();
         let session = newest.or_else(|| unpack(packed))?;
-        let is_dead = self.revoked.covers(&super::keys(id.filed(), &session), session.created);
+        let keys = super::keys(id.filed(), &session);
+        let is_dead = [&self.revoked, &self.named].iter().any(|list| list.covers(&keys, session.created));
         (!is_dead).then_some(Opened { id, session, is_renewed })
     }
 

@@ -153,6 +153,24 @@ async fn the_sso_ends_one_sid_or_all_of_a_subject() {
 }
 
 /// AS-8
+/// FL-1: what a front-channel logout says, anybody can say, as often as they like.
+#[tokio::test]
+async fn ends_without_proof_push_no_other_end_out() {
+    let [_, sealed] = stores();
+    let node = Node::new(sealed);
+    let (ended, named) = (node.login(session("a", Level::ONE)).await, node.login(session("b", Level::ONE)).await);
+    node.sessions.end_by("sso", Whose::Sub("a"), NOW).await.unwrap();
+    for n in 0..12_000 {
+        node.sessions.end_by("sso", Whose::Named(&format!("none-{n}")), NOW).await.unwrap();
+    }
+    assert!(node.load(&ended, NOW).await.is_none());
+    assert!(node.load(&named, NOW).await.is_some());
+    node.sessions.end_by("sso", Whose::Named("sid-b"), NOW).await.unwrap();
+    assert!(node.load(&named, NOW).await.is_none());
+    let (remembered, lost) = node.sessions.revocations().unwrap();
+    assert!(remembered <= 10_001 && lost > 0, "{remembered} {lost}");
+}
+
 #[tokio::test]
 async fn use_keeps_a_level_and_idleness_drops_it_for_good() {
     for store in stores() {

@@ -95,6 +95,14 @@ async fn a_fleet_shares_sessions_their_end_and_their_stores_absence() {
     assert_eq!(elsewhere.send("GET", &at(TEHRAN, "/either"), &[&bearer], "").await.status(), 200);
     let page = here.go(&at(TEHRAN, "/l3")).await;
     assert_eq!((page.status(), page.error()), (503, Some("session_store_unavailable")));
+    // BL-10: the SSO is told to try again, and the same message counts then.
+    let again = format!("logout_token={}", world.sso.logout_token(|_| ()));
+    let url = at(TEHRAN, "/.gateway/backchannel-logout");
+    assert_eq!(world.browser().send("POST", &url, &fields, &again).await.status(), 503);
+    let _redis = Redis::start(directory.path()).await;
+    let is_told = async || world.browser().send("POST", &url, &fields, &again).await.status() == 200;
+    eventually("the store is back, and the message heard", is_told).await;
+    assert_eq!(world.browser().send("POST", &url, &fields, &again).await.status(), 400, "BL-7");
 }
 
 /// BL-12, RP-1: sessions in cookies, whose end, whose logins and whose forms are everybody's.
