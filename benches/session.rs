@@ -84,7 +84,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn login(sessions: &Sessions, session: Session) -> HeaderMap {
-    let set = now(sessions.create(session, None, &HeaderMap::new(), NOW)).expect("the store is here");
+    let set = now(sessions.create(session, None, NOW, &HeaderMap::new(), NOW)).expect("the store is here");
     let mut answer = HeaderMap::new();
     set.append_to(&mut answer);
     let pairs = answer.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()?.split(';').next());

@@ -15,7 +15,7 @@ use super::{Login, Party, Visit, see_other, setting};
 use crate::answer::{Link, LinkKind};
 use crate::auth::statement::Unproved;
 use crate::body::Body;
-use crate::session::{Loaded, MAX_CLAIMS, Session, StoreAway, Tokens};
+use crate::session::{Loaded, MAX_CLAIMS, NotBegun, Session, StoreAway, Tokens};
 use crate::words::{Code, Level};
 
 pub const PATH: &str = "/.gateway/callback";
@@ -128,7 +128,7 @@ impl Login {
         tokens: TokenAnswer,
         visit: &Visit<'_>,
     ) -> Response<Body> {
-        let before = match visit.session().await {
+        let mut before = match visit.session().await {
             Ok(before) => before,
             Err(StoreAway) => return visit.store_away(),
         };
@@ -145,10 +145,16 @@ impl Login {
         if !enough && (before.is_some() || identity.level == Level::NONE) {
             return self.too_low(party, attempt, visit);
         }
-        let session = self.session(party, &identity, tokens, before.as_ref(), visit);
-        let cookies = match visit.sessions.create(session, before.as_ref(), visit.headers, visit.now).await {
-            Ok(cookies) => cookies,
-            Err(StoreAway) => return visit.store_away(),
+        let cookies = loop {
+            let session = self.session(party, &identity, &tokens, before.as_ref(), visit);
+            let replaced = before.as_ref();
+            match visit.sessions.create(session, replaced, attempt.begun, visit.headers, visit.now).await {
+                Ok(cookies) => break cookies,
+                Err(NotBegun::StoreAway) => return visit.store_away(),
+                // Perhaps the session it goes on from has ended just now: then nothing of that is carried on.
+                Err(NotBegun::Over) if replaced.is_some() => before = None,
+                Err(NotBegun::Over) => return self.expired(visit),
+            }
         };
         if cookies.values().is_empty() {
             // Without its cookie they would be sent here again and again.
@@ -189,7 +195,7 @@ impl Login {
         &self,
         party: &Party,
         identity: &Identity,
-        tokens: TokenAnswer,
+        tokens: &TokenAnswer,
         before: Option<&Loaded>,
         visit: &Visit<'_>,
     ) -> Session {
@@ -206,13 +212,13 @@ impl Login {
             let Some(last) = session.claims.keys().next_back().cloned() else { break };
             session.claims.remove(&last);
         }
-        session.scope = bounded_scope(tokens.scope.unwrap_or_else(|| party.client.scopes.join(" ")));
+        session.scope = bounded_scope(tokens.scope.clone().unwrap_or_else(|| party.client.scopes.join(" ")));
         let ends_there = party.endpoints.known().is_some_and(|endpoints| endpoints.end_session.is_some());
         session.tokens = Tokens {
-            id: tokens.id_token.filter(|_| ends_there),
+            id: tokens.id_token.clone().filter(|_| ends_there),
             expires: tokens.expires_in.filter(|_| self.keeps_access_tokens).map(|left| now.saturating_add(left)),
-            refresh: tokens.refresh_token.filter(|_| self.keeps_access_tokens),
-            access: self.keeps_access_tokens.then_some(tokens.access_token),
+            refresh: tokens.refresh_token.clone().filter(|_| self.keeps_access_tokens),
+            access: self.keeps_access_tokens.then(|| tokens.access_token.clone()),
         };
         session.reach(identity.level, identity.acr.as_deref().unwrap_or_default(), identity.auth_time, now);
         session

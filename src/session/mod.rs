@@ -67,6 +67,20 @@ use watch::Watches;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreAway;
 
+/// Why a session did not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBegun {
+    StoreAway,
+    /// While the login was under way the SSO ended what it is of, or the session that it was to take the place of ended.
+    Over,
+}
+
+impl From<StoreAway> for NotBegun {
+    fn from(_: StoreAway) -> NotBegun {
+        NotBegun::StoreAway
+    }
+}
+
 /// Whose sessions a message of the SSO ends (BL-9).
 #[derive(Clone, Copy)]
 pub enum Whose<'a> {
@@ -326,6 +340,9 @@ impl Sessions {
 
 /// At most a minute behind: what `idle` is counted from is written that often to a store elsewhere.
 const TOUCH_MOST: i64 = 60;
+
+/// Seconds that an end by the SSO is remembered for logins that were under way: as long as they may be, and a slow answer.
+const UNDER_WAY: i64 = 900;
 
 /// What an end of this session may be announced under.
 fn keys(filed: Key, session: &Session) -> Vec<Key> {

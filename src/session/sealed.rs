@@ -61,6 +61,11 @@ impl Sealed {
         Ok(Sealed { revoked, named, ledger, recent: Mutex::default() })
     }
 
+    /// Whether a session with these keys is dead.
+    pub(super) fn covers(&self, keys: &[Key], created: UnixTime) -> bool {
+        self.revoked.covers(keys, created) || self.named.covers(keys, created)
+    }
+
     /// How many are remembered, and how many had to be forgotten too early.
     pub(super) fn revocations(&self) -> (usize, u64) {
         (self.revoked.len() + self.named.len(), self.revoked.lost() + self.named.lost())
@@ -106,8 +111,7 @@ impl Sealed {
         let newest = self.renewed(&id.filed(), now);
         let is_renewed = newest.is_some();
         let session = newest.or_else(|| unpack(packed))?;
-        let keys = super::keys(id.filed(), &session);
-        let is_dead = [&self.revoked, &self.named].iter().any(|list| list.covers(&keys, session.created));
+        let is_dead = self.covers(&super::keys(id.filed(), &session), session.created);
         (!is_dead).then_some(Opened { id, session, is_renewed })
     }
 

@@ -48,7 +48,7 @@ impl Node {
         let none = HeaderMap::new();
         let now = session.created;
         let mut browser = HeaderMap::new();
-        take(&mut browser, &self.sessions.create(session, None, &none, now).await.unwrap());
+        take(&mut browser, &self.sessions.create(session, None, now, &none, now).await.unwrap());
         browser
     }
 }
@@ -119,7 +119,7 @@ async fn a_step_up_has_a_new_id_and_the_old_one_is_dead_at_once() {
         let mut higher = loaded.session().clone();
         higher.reach(Level::THREE, "urn:gov:loa3", Some(NOW), NOW);
         let mut new = old.clone();
-        take(&mut new, &node.sessions.create(higher, Some(&loaded), &old, NOW).await.unwrap());
+        take(&mut new, &node.sessions.create(higher, Some(&loaded), NOW, &old, NOW).await.unwrap());
         assert_ne!(old, new);
         assert!(node.load(&old, NOW).await.is_none());
         assert_eq!(node.load(&new, NOW).await.unwrap().level_at(NOW), Level::THREE);
@@ -131,6 +131,31 @@ async fn a_step_up_has_a_new_id_and_the_old_one_is_dead_at_once() {
 }
 
 /// BL-9
+/// BL-9: a logout that comes while a login is under way is no less a logout.
+#[tokio::test]
+async fn what_the_sso_ended_since_a_login_began_does_not_begin() {
+    for store in stores() {
+        let node = Node::new(store);
+        let none = HeaderMap::new();
+        for (whose, later) in [(Whose::Sid("sid-a"), "sid-a"), (Whose::Sub("a"), "sid-2")] {
+            node.sessions.end_by("sso", whose, NOW + 10).await.unwrap();
+            let mut late = session("a", Level::ONE);
+            late.sid = Some(later.to_owned());
+            let begin = async |begun| node.sessions.create(late.clone(), None, begun, &none, NOW + 11).await;
+            assert_eq!(begin(NOW + 9).await.err(), Some(NotBegun::Over), "{later}");
+            assert!(begin(NOW + 10).await.is_ok() && begin(NOW + 11).await.is_ok());
+        }
+        assert!(node.sessions.create(session("b", Level::ONE), None, NOW, &none, NOW + 11).await.is_ok());
+        // A step-up of a session that has ended meanwhile carries nothing of it on.
+        let browser = node.login(session("c", Level::TWO)).await;
+        let loaded = node.load(&browser, NOW).await.unwrap();
+        node.sessions.end(&loaded, Ended::Logout, &browser, NOW).await.unwrap();
+        let higher = loaded.session().clone();
+        let created = node.sessions.create(higher, Some(&loaded), NOW, &browser, NOW).await;
+        assert_eq!(created.err(), Some(NotBegun::Over));
+    }
+}
+
 #[tokio::test]
 async fn the_sso_ends_one_sid_or_all_of_a_subject() {
     for store in stores() {

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::defaults;
 use crate::config::model::{self, RedisAddress, SessionKey, SessionStore};
 use crate::secret::Secret;
-use crate::session::{Ended, Known, Loaded, Sessions, SetCookies, Turn, Whose};
+use crate::session::{Ended, Known, Loaded, NotBegun, Sessions, SetCookies, Turn, Whose};
 use crate::store::Server;
 
 const NOW: UnixTime = 1_800_000_000;
@@ -125,7 +125,7 @@ impl Node {
 
     async fn login(&self, session: Session) -> HeaderMap {
         let now = session.created;
-        browser(&self.sessions.create(session, None, &HeaderMap::new(), now).await.unwrap())
+        browser(&self.sessions.create(session, None, now, &HeaderMap::new(), now).await.unwrap())
     }
 }
 
@@ -180,7 +180,7 @@ async fn a_step_up_ends_the_old_id_and_one_login_too_many_the_oldest() {
     let old = one.login(session("a", NOW)).await;
     let loaded = one.load(&old, NOW).await.unwrap();
     assert!(two.load(&old, NOW).await.is_some());
-    let set = one.sessions.create(session("a", NOW + 1), Some(&loaded), &old, NOW + 1).await.unwrap();
+    let set = one.sessions.create(session("a", NOW + 1), Some(&loaded), NOW, &old, NOW + 1).await.unwrap();
     let new = browser(&set);
     assert!(one.load(&old, NOW + 1).await.is_none());
     eventually(async || two.load(&old, NOW + 1).await.is_none()).await;
@@ -191,6 +191,27 @@ async fn a_step_up_ends_the_old_id_and_one_login_too_many_the_oldest() {
 }
 
 /// AS-8, across nodes: use on one keeps a level for the other.
+/// BL-9, BL-12: the SSO told one node, and the login comes back to the other.
+#[tokio::test]
+async fn what_the_sso_ended_since_a_login_began_begins_on_no_node() {
+    let redis = Redis::start().await;
+    let (one, two) = (redis.node().await, redis.node().await);
+    let none = HeaderMap::new();
+    let begin = async |session, begun| two.sessions.create(session, None, begun, &none, NOW + 1).await;
+    for (whose, who) in [(Whose::Sid(&format!("sid-a-{NOW}")), "a"), (Whose::Sub("b"), "b")] {
+        one.sessions.end_by("sso", whose, NOW + 1).await.unwrap();
+        assert_eq!(begin(session(who, NOW), NOW).await.err(), Some(NotBegun::Over), "{who}");
+        assert!(begin(session(who, NOW), NOW + 1).await.is_ok());
+    }
+    one.sessions.end_by("sso", Whose::Named(&format!("sid-c-{NOW}")), NOW + 1).await.unwrap();
+    let browser = browser(&begin(session("c", NOW), NOW).await.unwrap());
+    let (loaded, elsewhere) = (one.load(&browser, NOW).await.unwrap(), two.load(&browser, NOW).await.unwrap());
+    one.sessions.end(&loaded, Ended::Logout, &browser, NOW).await.unwrap();
+    let higher = elsewhere.session().clone();
+    let created = two.sessions.create(higher, Some(&elsewhere), NOW, &browser, NOW).await;
+    assert_eq!(created.err(), Some(NotBegun::Over));
+}
+
 #[tokio::test]
 async fn use_on_one_node_counts_on_the_other() {
     let redis = Redis::start().await;
