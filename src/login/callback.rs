@@ -99,6 +99,8 @@ impl Login {
         };
         let identity = id_token::read(&party.issuer, id_token.expose(), &expected).await;
         let identity = identity.map_err(|unproved| match unproved {
+            // An SSO that asks nobody gives what it has.
+            Unproved::Invalid(id_token::TOO_OLD) if attempt.silent => Ended::NotSilent,
             Unproved::Invalid(invalid) => Ended::Invalid(invalid.0),
             Unproved::NoKeys => Ended::Failed(Failed::Away("its keys were never obtained".to_owned())),
         })?;

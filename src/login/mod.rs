@@ -305,25 +305,10 @@ fn setting(mut response: Response<Body>, cookies: &[HeaderValue]) -> Response<Bo
     response
 }
 
-/// Where to log in, for a link or a script: `/.gateway/login?…`.
-pub fn login_url(party: &Party, level: u8, max_age: Option<u64>, to: Option<&str>, several: bool) -> String {
-    let mut form = form::Form::default();
-    form.push("level", &level.to_string());
-    if let Some(max_age) = max_age {
-        form.push("max_age", &max_age.to_string());
-    }
-    if several {
-        form.push("issuer", &party.issuer.model.name);
-    }
-    if let Some(to) = to {
-        form.push("to", to);
-    }
-    form.behind(begin::PATH)
-}
-
 impl Login {
-    /// The same, with the issuer named where there are several.
+    /// Where to log in, with the issuer named where there are several.
     pub fn url(&self, party: &Party, level: u8, max_age: Option<u64>, to: Option<&str>) -> String {
-        login_url(party, level, max_age, to, self.only_party().is_none())
+        let several = self.only_party().is_none();
+        begin::url(level, max_age, several.then_some(&*party.issuer.model.name), to)
     }
 }
