@@ -1,8 +1,8 @@
 //! What a session costs: found by a worker that knows it, found for the first time, and waiting in memory.
 //!
-//! The last is no time but a size, printed first where `SESSION_SIZES` is set: resident memory over the number of sessions
-//! (600 bytes at most are aimed at), without the SSO's tokens, with an ID token for the logout, and sealed in cookies, each
-//! of which a worker has met.
+//! The last is no time but a size, printed first where `SESSION_SIZES` is set: how resident memory grows over a million
+//! sessions (600 bytes each at most are aimed at), without the SSO's tokens, with an ID token for the logout, and sealed in
+//! cookies, each of which a worker has met. Each kind has a process of its own: what one lets go, the next would take up.
 
 use std::hint::black_box;
 use std::pin::pin;
@@ -28,6 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const HOST: &[u8] = b"portal.tehran.example.ir";
 const NOW: i64 = 1_800_000_000;
 const COUNT: usize = 1_000_000;
+const SIZES: &str = "SESSION_SIZES";
 /// Of a worker.
 const KNOWN: usize = 4096;
 
@@ -84,7 +85,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn login(sessions: &Sessions, session: Session) -> HeaderMap {
-    let set = now(sessions.create(session, None, &HeaderMap::new(), NOW)).expect("the store is here");
+    let set = now(sessions.create(session, None, NOW, &HeaderMap::new(), NOW)).expect("the store is here");
     let mut answer = HeaderMap::new();
     set.append_to(&mut answer);
     let pairs = answer.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()?.split(';').next());
@@ -99,30 +100,38 @@ fn resident() -> usize {
     pages * rustix::param::page_size()
 }
 
-fn sizes() {
-    for (what, store, has_id_token) in [
-        ("in memory", memory(), false),
-        ("in memory, with an ID token", memory(), true),
-        ("sealed in cookies", SessionStore::Cookie { shared: None }, true),
-    ] {
-        let sessions = sessions(store);
-        let known = Known::new(KNOWN);
-        let meet = |n: usize| {
-            let browser = login(&sessions, session(n, has_id_token));
-            now(sessions.load(&known, &browser, HOST, NOW)).expect("the store is here").expect("it stands");
-        };
-        // What a worker keeps decoded is there whatever their number.
-        (COUNT..COUNT + 2 * KNOWN).for_each(meet);
-        let before = resident();
-        (0..COUNT).for_each(meet);
-        let each = resident().saturating_sub(before) as f64 / COUNT as f64;
-        println!("{COUNT} sessions {what}: {each:.0} bytes each");
+fn sizes(kind: &str) {
+    let (store, has_id_token) = match kind {
+        "memory" => (memory(), false),
+        "id_token" => (memory(), true),
+        "cookie" => (SessionStore::Cookie { shared: None }, true),
+        _ => {
+            for kind in ["memory", "id_token", "cookie"] {
+                let mut own = std::process::Command::new(std::env::current_exe().expect("this program has a name"));
+                own.env(SIZES, kind).args(["--bench", "none"]).status().expect("it runs again");
+            }
+            return;
+        }
+    };
+    let sessions = sessions(store);
+    let known = Known::new(KNOWN);
+    let meet = |n: usize| {
+        let browser = login(&sessions, session(n, has_id_token));
+        now(sessions.load(&known, &browser, HOST, NOW)).expect("the store is here").expect("it stands");
+    };
+    // What a worker keeps decoded is there whatever their number.
+    (COUNT..COUNT + 2 * KNOWN).for_each(meet);
+    let before = resident();
+    for part in 0..4 {
+        (part * COUNT / 4..(part + 1) * COUNT / 4).for_each(meet);
+        let (grown, met) = (resident().saturating_sub(before), (part + 1) * COUNT / 4);
+        println!("{met} sessions ({kind}): {grown} bytes, {:.0} each", grown as f64 / met as f64);
     }
 }
 
 fn load(c: &mut Criterion) {
-    if std::env::var_os("SESSION_SIZES").is_some() {
-        sizes();
+    if let Ok(kind) = std::env::var(SIZES) {
+        sizes(&kind);
     }
     let mut group = c.benchmark_group("session");
     for (name, store) in [("memory", memory()), ("cookie", SessionStore::Cookie { shared: None })] {

@@ -106,4 +106,5 @@ codes! {
     ZONE_UNKNOWN = "W0012";
     MAX_LOAD_UNUSED = "W0013";
     PROXY_WITHOUT_TRUST = "W0014";
+    MIX_UP = "W0015";
 }

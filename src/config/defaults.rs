@@ -36,6 +36,8 @@ pub const ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, Algo
 pub const TOKEN_TYPES: [&str; 2] = ["at+jwt", "jwt"];
 /// A request that is pushed cannot be changed in the browser; an SSO that offers it wants it.
 pub const CLIENT_PAR: Par = Par::Auto;
+/// One address to register at each SSO; with `iss` in its answers none can be taken for another's.
+pub const CLIENT_OWN_CALLBACK: bool = false;
 pub const LEVEL_CLAIM: &str = "acr";
 pub const KEYS_REFRESH: Duration = Duration::from_secs(5 * 60);
 /// An SSO may be away for a working day; keys older than this could have been withdrawn unseen.

@@ -247,6 +247,8 @@ pub struct Client {
     pub display_claim: Option<String>,
     /// Claims of the ID token that agencies are told.
     pub claims: Vec<String>,
+    /// The SSO answers at an address that no other is given (RFC 9700 section 4.4.2.2).
+    pub own_callback: bool,
     pub provider: Provider,
 }
 

@@ -243,8 +243,10 @@ fn tightens(old: &Requirement, new: &Requirement) -> bool {
         || new.scopes.iter().any(|scope| !old.scopes.contains(scope))
 }
 
-/// Ends the streams of routes that `next` has no more, or demands more for. Call it once `next` is in force.
+/// Ends the streams of routes that `next` has no more, or demands more for, and of sessions that it has no more. Call it once
+/// `next` is in force.
 pub fn end_orphans(previous: &Snapshot, next: &Snapshot) {
+    next.sessions.take_over(&previous.sessions, next.loaded_at);
     let kept: HashSet<*const _> = next.routes.iter().map(|route| route.fate.address()).collect();
     for route in &previous.routes {
         if !kept.contains(&route.fate.address()) {

@@ -19,6 +19,22 @@ use crate::words::{Code, Level};
 
 pub const PATH: &str = "/.gateway/login";
 
+/// Where to log in, for a link or a script: `/.gateway/login?…`.
+pub fn url(level: u8, max_age: Option<u64>, issuer: Option<&str>, to: Option<&str>) -> String {
+    let mut form = form::Form::default();
+    form.push("level", &level.to_string());
+    if let Some(max_age) = max_age {
+        form.push("max_age", &max_age.to_string());
+    }
+    if let Some(issuer) = issuer {
+        form.push("issuer", issuer);
+    }
+    if let Some(to) = to {
+        form.push("to", to);
+    }
+    form.behind(PATH)
+}
+
 /// A way to the SSO, with the cookies that belong to it.
 pub struct Way {
     pub address: String,
@@ -52,6 +68,7 @@ impl Login {
             id,
             verifier: Attempt::fresh_verifier(),
             issuer: party.issuer.model.name.to_string(),
+            own_callback: party.client.own_callback,
             origin: visit.origin.to_owned(),
             to: to.to_owned(),
             level: wanted.level,

@@ -15,7 +15,7 @@ use super::{Login, Party, Visit, see_other, setting};
 use crate::answer::{Link, LinkKind};
 use crate::auth::statement::Unproved;
 use crate::body::Body;
-use crate::session::{Loaded, MAX_CLAIMS, Session, StoreAway, Tokens};
+use crate::session::{Loaded, MAX_CLAIMS, NotBegun, Session, StoreAway, Tokens};
 use crate::words::{Code, Level};
 
 pub const PATH: &str = "/.gateway/callback";
@@ -35,7 +35,8 @@ enum Ended {
 }
 
 impl Login {
-    pub async fn answer_callback(&self, visit: &Visit<'_>, query: &[u8]) -> Response<Body> {
+    /// `path`: where the answer came.
+    pub async fn answer_callback(&self, visit: &Visit<'_>, path: &[u8], query: &[u8]) -> Response<Body> {
         let found = form::parse(query).and_then(|fields| {
             let attempt = Attempt::find(visit.sessions.sealer(), visit.headers, fields.get("state")?, visit.now)?;
             Some((fields, attempt))
@@ -46,7 +47,7 @@ impl Login {
         let until = attempt.begun + super::state::LIFETIME + 1;
         let is_first = self.common.states.first(visit.sessions.hub(), "state", &attempt.id, until, visit.now).await;
         let (true, Some(party)) = (is_first, self.party(&attempt.issuer)) else { return self.expired(visit) };
-        let settled = match self.settle(party, &attempt, &fields, visit).await {
+        let settled = match self.settle(party, &attempt, path, &fields, visit).await {
             Ok((identity, tokens)) => self.arrive(party, &attempt, identity, tokens, visit).await,
             Err(ended) => self.end_badly(party, &attempt, ended, visit).await,
         };
@@ -58,10 +59,15 @@ impl Login {
         &self,
         party: &Party,
         attempt: &Attempt,
+        path: &[u8],
         fields: &Fields,
         visit: &Visit<'_>,
     ) -> Result<(Identity, TokenAnswer), Ended> {
-        // RP-2, RFC 9207: a mixed-up SSO is found before its code goes anywhere.
+        // RP-2: a mixed-up SSO is found before its code goes anywhere, by where it answers (RFC 9700 section 4.4.2.2), and by
+        // what it says it is (RFC 9207).
+        if attempt.callback().as_bytes() != path {
+            return Err(Ended::Invalid("the answer came to the address of another SSO"));
+        }
         let endpoints = party.endpoints().await.map_err(Ended::Failed)?;
         match fields.get("iss") {
             Some(iss) if iss != party.issuer.model.issuer => {
@@ -70,6 +76,7 @@ impl Login {
             None if endpoints.iss_in_answer => {
                 return Err(Ended::Invalid("the answer does not say which SSO it is of"));
             }
+            None if self.only_party().is_none() && !attempt.own_callback => party.warn_of_mix_ups(),
             _ => {}
         }
         if let Some(error) = fields.get("error") {
@@ -92,6 +99,8 @@ impl Login {
         };
         let identity = id_token::read(&party.issuer, id_token.expose(), &expected).await;
         let identity = identity.map_err(|unproved| match unproved {
+            // An SSO that asks nobody gives what it has.
+            Unproved::Invalid(id_token::TOO_OLD) if attempt.silent => Ended::NotSilent,
             Unproved::Invalid(invalid) => Ended::Invalid(invalid.0),
             Unproved::NoKeys => Ended::Failed(Failed::Away("its keys were never obtained".to_owned())),
         })?;
@@ -121,7 +130,7 @@ impl Login {
         tokens: TokenAnswer,
         visit: &Visit<'_>,
     ) -> Response<Body> {
-        let before = match visit.session().await {
+        let mut before = match visit.session().await {
             Ok(before) => before,
             Err(StoreAway) => return visit.store_away(),
         };
@@ -138,10 +147,16 @@ impl Login {
         if !enough && (before.is_some() || identity.level == Level::NONE) {
             return self.too_low(party, attempt, visit);
         }
-        let session = self.session(party, &identity, tokens, before.as_ref(), visit);
-        let cookies = match visit.sessions.create(session, before.as_ref(), visit.headers, visit.now).await {
-            Ok(cookies) => cookies,
-            Err(StoreAway) => return visit.store_away(),
+        let cookies = loop {
+            let session = self.session(party, &identity, &tokens, before.as_ref(), visit);
+            let replaced = before.as_ref();
+            match visit.sessions.create(session, replaced, attempt.begun, visit.headers, visit.now).await {
+                Ok(cookies) => break cookies,
+                Err(NotBegun::StoreAway) => return visit.store_away(),
+                // Perhaps the session it goes on from has ended just now: then nothing of that is carried on.
+                Err(NotBegun::Over) if replaced.is_some() => before = None,
+                Err(NotBegun::Over) => return self.expired(visit),
+            }
         };
         if cookies.values().is_empty() {
             // Without its cookie they would be sent here again and again.
@@ -182,7 +197,7 @@ impl Login {
         &self,
         party: &Party,
         identity: &Identity,
-        tokens: TokenAnswer,
+        tokens: &TokenAnswer,
         before: Option<&Loaded>,
         visit: &Visit<'_>,
     ) -> Session {
@@ -199,13 +214,13 @@ impl Login {
             let Some(last) = session.claims.keys().next_back().cloned() else { break };
             session.claims.remove(&last);
         }
-        session.scope = bounded_scope(tokens.scope.unwrap_or_else(|| party.client.scopes.join(" ")));
+        session.scope = bounded_scope(tokens.scope.clone().unwrap_or_else(|| party.client.scopes.join(" ")));
         let ends_there = party.endpoints.known().is_some_and(|endpoints| endpoints.end_session.is_some());
         session.tokens = Tokens {
-            id: tokens.id_token.filter(|_| ends_there),
+            id: tokens.id_token.clone().filter(|_| ends_there),
             expires: tokens.expires_in.filter(|_| self.keeps_access_tokens).map(|left| now.saturating_add(left)),
-            refresh: tokens.refresh_token.filter(|_| self.keeps_access_tokens),
-            access: self.keeps_access_tokens.then_some(tokens.access_token),
+            refresh: tokens.refresh_token.clone().filter(|_| self.keeps_access_tokens),
+            access: self.keeps_access_tokens.then(|| tokens.access_token.clone()),
         };
         session.reach(identity.level, identity.acr.as_deref().unwrap_or_default(), identity.auth_time, now);
         session

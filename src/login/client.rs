@@ -23,7 +23,7 @@ use crate::fetch::Fetcher;
 use crate::secret::Secret;
 
 /// A citizen waits for it in front of an empty page.
-const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 /// Three tokens of 8 KiB, and room.
 const MAX: usize = 64 * 1024;
 /// Seconds that an assertion of ours is good for.

@@ -19,6 +19,9 @@ use crate::words::Level;
 /// Seconds: an ID token is made for this login, not for another day.
 const MAX_AGE: i64 = 600;
 
+/// The caller authenticated before the time that was asked for.
+pub const TOO_OLD: Invalid = Invalid("the login is older than was asked for");
+
 /// What was asked for.
 pub struct Expected<'a> {
     pub client: &'a Client,
@@ -84,7 +87,7 @@ fn judge(token: &Statement, issuer: &Issuer, expected: &Expected<'_>) -> Result<
         (_, Some(at)) if at > now.saturating_add(skew) => Err(Invalid("the login is from the future")),
         (Some(max), Some(at)) => {
             let oldest = now.saturating_sub(skew).saturating_sub(i64::try_from(max).unwrap_or(i64::MAX));
-            if at < oldest { Err(Invalid("the login is older than was asked for")) } else { Ok(()) }
+            if at < oldest { Err(TOO_OLD) } else { Ok(()) }
         }
         (Some(_), None) => Err(Invalid("the ID token does not say when the login was, though that was asked")),
         (None, _) => Ok(()),

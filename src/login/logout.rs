@@ -110,12 +110,17 @@ impl Login {
         let unknown = crate::auth::token::Invalid("the logout token is from another issuer");
         let party = self.party_of(&claimed_issuer(token)?).ok_or(Unproved::Invalid(unknown))?;
         let seen = (&self.common.logouts, visit.sessions.hub());
-        let whom = logout_token::read(&party.issuer, &party.client.id, token, seen, visit.now).await?;
+        let (whom, name) = logout_token::read(&party.issuer, &party.client.id, token, seen, visit.now).await?;
         let whose = match &whom {
             Whom::Sid(sid) => Whose::Sid(sid),
             Whom::Sub(sub) => Whose::Sub(sub),
         };
-        Ok(visit.sessions.end_by(party.issuer.iss(), whose, visit.now).await.map(|_| ()))
+        let ended = visit.sessions.end_by(party.issuer.iss(), whose, visit.now).await;
+        if ended.is_err() {
+            // It did nothing yet, and the SSO is asked to send it again.
+            self.common.logouts.forget(visit.sessions.hub(), logout_token::KIND, &name).await;
+        }
+        Ok(ended.map(drop))
     }
 
     /// FL-1: an invisible frame on the SSO's page. Both `iss` and `sid` must be there: without them anybody's page could
@@ -128,7 +133,7 @@ impl Login {
             self.stats().logout(LogoutKind::Refused);
             return visit.refuse(Code::RequestMalformed, Some("Both iss and sid are needed."), None);
         };
-        if visit.sessions.end_by(party.issuer.iss(), Whose::Sid(sid), visit.now).await.is_err() {
+        if visit.sessions.end_by(party.issuer.iss(), Whose::Named(sid), visit.now).await.is_err() {
             return visit.store_away();
         }
         self.stats().logout(LogoutKind::FrontChannel);

@@ -13,6 +13,9 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// Seconds. Section 2.4 recommends two minutes at most for `exp`; a token that is older than this is an old one.
 const MAX_AGE: i64 = 300;
 
+/// Of what counts once.
+pub const KIND: &str = "logout";
+
 /// Whom an SSO ends.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Whom {
@@ -20,20 +23,20 @@ pub enum Whom {
     Sub(String),
 }
 
-/// `client`: our id there. `seen` is asked last, so that only good tokens use up a place.
+/// Whom it ends, and the name under which it counts once. `client`: our id there. `seen` is asked last, so that only good tokens use up a place.
 pub async fn read(
     issuer: &Arc<Issuer>,
     client: &str,
     text: &str,
     (seen, hub): (&Once, Option<&Hub>),
     now: UnixTime,
-) -> Result<Whom, Unproved> {
+) -> Result<(Whom, String), Unproved> {
     let token = verify(issuer, text, &["logout+jwt", "jwt"]).await?;
     let (whom, name) = judge(&token, issuer, client, now)?;
     let skew = i64::try_from(issuer.model.clock_skew.as_secs()).unwrap_or(0);
     let until = now.saturating_add(MAX_AGE + 2 * skew);
-    match seen.first(hub, "logout", &name, until, now).await {
-        true => Ok(whom),
+    match seen.first(hub, KIND, &name, until, now).await {
+        true => Ok((whom, name)),
         false => Err(Unproved::Invalid(Invalid("the logout token was used before"))),
     }
 }

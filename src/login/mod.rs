@@ -32,7 +32,7 @@ pub mod status;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use tokio::runtime::Handle;
@@ -96,6 +96,8 @@ pub struct Party {
     away_until: AtomicI64,
     /// When the log was last told of a login that failed.
     told: AtomicI64,
+    /// Whether it was told that answers may be mixed up.
+    told_of_mix_ups: AtomicBool,
 }
 
 /// Questions to one SSO that may wait for an answer at once. Anybody can begin logins: beyond this they are turned away, and
@@ -184,6 +186,7 @@ impl Party {
             places: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             away_until: AtomicI64::new(0),
             told: AtomicI64::new(0),
+            told_of_mix_ups: AtomicBool::new(false),
         })))
     }
 
@@ -221,6 +224,17 @@ impl Party {
         let is_due = now >= last.saturating_add(QUIET);
         if is_due && self.told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             eprintln!("warn: issuer {}: {what}", self.issuer.model.name);
+        }
+    }
+
+    /// What `check` says of an SSO whose endpoints it knows (W0015); said once.
+    fn warn_of_mix_ups(&self) {
+        if !self.told_of_mix_ups.swap(true, Ordering::Relaxed) {
+            eprintln!(
+                "warn: issuer {}: it does not say in its answers who it is, and there are other SSOs: give its client \
+                 `callback: own`",
+                self.issuer.model.name
+            );
         }
     }
 
@@ -291,25 +305,10 @@ fn setting(mut response: Response<Body>, cookies: &[HeaderValue]) -> Response<Bo
     response
 }
 
-/// Where to log in, for a link or a script: `/.gateway/login?…`.
-pub fn login_url(party: &Party, level: u8, max_age: Option<u64>, to: Option<&str>, several: bool) -> String {
-    let mut form = form::Form::default();
-    form.push("level", &level.to_string());
-    if let Some(max_age) = max_age {
-        form.push("max_age", &max_age.to_string());
-    }
-    if several {
-        form.push("issuer", &party.issuer.model.name);
-    }
-    if let Some(to) = to {
-        form.push("to", to);
-    }
-    form.behind(begin::PATH)
-}
-
 impl Login {
-    /// The same, with the issuer named where there are several.
+    /// Where to log in, with the issuer named where there are several.
     pub fn url(&self, party: &Party, level: u8, max_age: Option<u64>, to: Option<&str>) -> String {
-        login_url(party, level, max_age, to, self.only_party().is_none())
+        let several = self.only_party().is_none();
+        begin::url(level, max_age, several.then_some(&*party.issuer.model.name), to)
     }
 }

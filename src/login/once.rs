@@ -28,15 +28,22 @@ impl Once {
     /// True the first time, until `until`, on any node. Beyond the bound the oldest is forgotten, so that a crowd keeps nobody
     /// out: a code counts once for the SSO too, and its cookie is gone from the browser.
     pub async fn first(&self, hub: Option<&Hub>, kind: &str, name: &str, until: UnixTime, now: UnixTime) -> bool {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{kind}\0{name}").as_bytes());
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest.as_ref()[..16]);
+        let key = key(kind, name);
         if !self.first_here(key, MAX, until, now) {
             return false;
         }
         match hub {
             Some(hub) => hub.is_first(&URL_SAFE_NO_PAD.encode(key), until.saturating_sub(now)).await.unwrap_or(true),
             None => true,
+        }
+    }
+
+    /// It did not count after all.
+    pub async fn forget(&self, hub: Option<&Hub>, kind: &str, name: &str) {
+        let key = key(kind, name);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).until.remove(&key);
+        if let Some(hub) = hub {
+            hub.forget(&URL_SAFE_NO_PAD.encode(key)).await;
         }
     }
 
@@ -60,6 +67,13 @@ impl Once {
     }
 }
 
+fn key(kind: &str, name: &str) -> [u8; 16] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{kind}\0{name}").as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest.as_ref()[..16]);
+    key
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +86,8 @@ mod tests {
         assert!(once.first(None, "jti", "a", 100, 99).await);
         assert!(once.first(None, "state", "a", 300, 200).await);
         assert!(!once.first(None, "state", "a", 300, 200).await);
+        once.forget(None, "state", "a").await;
+        assert!(once.first(None, "state", "a", 300, 200).await && !once.first(None, "state", "a", 300, 200).await);
     }
 
     /// Anybody can begin logins and give them up: that must neither keep others out nor fill the memory.

@@ -12,7 +12,7 @@ use crate::config::model::{Provider, ProviderEndpoints};
 use crate::fetch::Fetcher;
 
 /// One GET of the document.
-const LIMIT: Duration = Duration::from_secs(5);
+pub const LIMIT: Duration = Duration::from_secs(5);
 /// A discovery document is 2 to 8 KiB.
 const MAX: usize = 64 * 1024;
 /// Endpoints move once in years; an SSO that adds one is heard within this.
@@ -24,8 +24,8 @@ pub struct Endpoints {
     issuer: String,
     fetcher: Fetcher,
     known: Mutex<Option<(Instant, Arc<ProviderEndpoints>)>>,
-    /// One fetch at a time.
-    fetching: tokio::sync::Mutex<()>,
+    /// One fetch at a time. When the last one failed, and why.
+    fetching: tokio::sync::Mutex<Option<(Instant, String)>>,
 }
 
 impl Endpoints {
@@ -34,7 +34,7 @@ impl Endpoints {
             Provider::Written(endpoints) => Some((Instant::now(), Arc::new((**endpoints).clone()))),
             Provider::Discovery(_) => None,
         };
-        Endpoints { source, issuer, fetcher, known: Mutex::new(known), fetching: tokio::sync::Mutex::new(()) }
+        Endpoints { source, issuer, fetcher, known: Mutex::new(known), fetching: tokio::sync::Mutex::new(None) }
     }
 
     /// What is known without asking.
@@ -42,15 +42,20 @@ impl Endpoints {
         self.lock().as_ref().map(|(_, endpoints)| endpoints.clone())
     }
 
-    /// Errors: they were never learnt, and why.
+    /// Within [`LIMIT`]. Errors: they were never learnt, and why.
     pub async fn get(&self) -> Result<Arc<ProviderEndpoints>, String> {
         if let Some(fresh) = self.fresh() {
             return Ok(fresh);
         }
         let Provider::Discovery(uri) = &self.source else { return self.known().ok_or_else(String::new) };
-        let _one = self.fetching.lock().await;
+        let asked = Instant::now();
+        let mut failed = self.fetching.lock().await;
         if let Some(fresh) = self.fresh() {
             return Ok(fresh);
+        }
+        // Who waited for a fetch in vain does not wait for another: with many of them, each would wait for all before it.
+        if let Some((_, why)) = failed.as_ref().filter(|(at, _)| *at >= asked) {
+            return self.known().ok_or_else(|| why.clone());
         }
         match self.discover(uri).await {
             Ok(found) => {
@@ -58,7 +63,10 @@ impl Endpoints {
                 *self.lock() = Some((Instant::now(), found.clone()));
                 Ok(found)
             }
-            Err(why) => self.known().ok_or(why),
+            Err(why) => {
+                *failed = Some((Instant::now(), why.clone()));
+                self.known().ok_or(why)
+            }
         }
     }
 

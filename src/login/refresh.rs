@@ -10,9 +10,9 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::callback::bounded_scope;
-use super::client::{Failed, TokenAnswer};
+use super::client::{self, Failed, TokenAnswer};
 use super::stats::RefreshOutcome;
-use super::{Login, Party, Visit};
+use super::{Login, Party, Visit, provider};
 use crate::clock::UnixTime;
 use crate::session::{Flight, Loaded, Sessions, SetCookies, StoreAway, Turn};
 
@@ -20,6 +20,10 @@ use crate::session::{Flight, Loaded, Sessions, SetCookies, StoreAway, Turn};
 const AHEAD: i64 = 60;
 /// Seconds until an SSO that was away is asked again for a token that is still good.
 const PAUSE: i64 = 5;
+
+/// No refresh lasts longer: the SSO's endpoints may have to be asked for, then its tokens; the rest is for the store, and a
+/// machine that is slow. A turn that another node took too early would show the SSO one refresh token twice.
+const LONGEST: Duration = Duration::from_secs(provider::LIMIT.as_secs() + client::LIMIT.as_secs() + 5);
 
 /// For somebody else's turn, with a token that is still good. Longer than a store elsewhere may take to give a turn.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -54,7 +58,7 @@ impl Login {
         if left > AHEAD || (left > 0 && pausing) {
             return Ok(Fresh::Yes);
         }
-        let turn = visit.sessions.refresh_turn(loaded);
+        let turn = visit.sessions.refresh_turn(loaded, LONGEST, visit.now);
         // While it is good, somebody else's turn is nothing to wait long for.
         let turn = match left > 0 {
             true => match tokio::time::timeout(PATIENCE, turn).await {

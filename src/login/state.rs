@@ -35,6 +35,9 @@ pub struct Attempt {
     /// base64url of 32 bytes: the PKCE verifier (RFC 7636 section 4.1).
     pub verifier: String,
     pub issuer: String,
+    /// The SSO answers at an address that no other is given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_callback: bool,
     /// Scheme and host, as the browser sees this portal: `https://portal.example.ir`.
     pub origin: String,
     /// Path and query.
@@ -74,7 +77,13 @@ impl Attempt {
     }
 
     pub fn redirect_uri(&self) -> String {
-        format!("{}/.gateway/callback", self.origin)
+        format!("{}{}", self.origin, self.callback())
+    }
+
+    /// The path where the SSO is to answer.
+    pub fn callback(&self) -> String {
+        let own = if self.own_callback { format!("/{}", self.issuer) } else { String::new() };
+        format!("{}{own}", super::callback::PATH)
     }
 
     /// The cookies to set: this attempt, and the end of the oldest where there are too many.
@@ -155,6 +164,7 @@ mod tests {
             root: Attempt::fresh_id(),
             verifier: Attempt::fresh_verifier(),
             issuer: "sso".into(),
+            own_callback: true,
             origin: "https://portal.example.ir".into(),
             to: "/a".into(),
             level: 2,

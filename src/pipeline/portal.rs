@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::session::{origin, visit};
 use super::worker::View;
 use crate::body::Body;
-use crate::config::model::Priority;
+use crate::config::model::{Issuer, Priority};
 use crate::intake::Arrived;
 use crate::live::Snapshot;
 use crate::login::{begin, callback, kept_post, logout, status};
@@ -65,8 +65,18 @@ impl Place {
 /// Which of them a request is for.
 pub fn asked(snapshot: &Snapshot, arrived: &Arrived) -> Option<Place> {
     let path = arrived.path.strip_prefix(b"/.gateway/").map(|_| &*arrived.path)?;
-    let (_, place) = PLACES.iter().find(|(known, _)| known.as_bytes() == path)?;
-    place.is_at(snapshot, arrived).then_some(*place)
+    let known = PLACES.iter().find(|(known, _)| known.as_bytes() == path).map(|(_, place)| *place);
+    let place = known.or_else(|| is_own_callback(snapshot, path).then_some(Place::Callback))?;
+    place.is_at(snapshot, arrived).then_some(place)
+}
+
+/// `/.gateway/callback/NAME` of an SSO that has one of its own.
+fn is_own_callback(snapshot: &Snapshot, path: &[u8]) -> bool {
+    let name = path.strip_prefix(callback::PATH.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
+    let has = |issuer: &Issuer| issuer.client.as_ref().is_some_and(|client| client.own_callback);
+    name.is_some_and(|name| {
+        snapshot.issuers.iter().any(|issuer| has(&issuer.model) && issuer.model.name.as_bytes() == name)
+    })
 }
 
 impl Place {
@@ -114,7 +124,7 @@ pub async fn answer(
     let login = &view.snapshot.login;
     Ok(match place {
         Place::Begin => login.answer_begin(&visit, query).await,
-        Place::Callback => login.answer_callback(&visit, query).await,
+        Place::Callback => login.answer_callback(&visit, &arrived.path, query).await,
         Place::Form => login.answer_form(&visit, query).await,
         Place::Logout => login.answer_logout(&visit, body).await,
         Place::SignedOut => login.answer_signed_out(&visit),

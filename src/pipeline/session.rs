@@ -67,7 +67,7 @@ impl LoginNeeded {
         LoginNeeded {
             code: Code::LoginRequired,
             kind: LinkKind::SignIn,
-            url: format!("{}?level={}", crate::login::begin::PATH, requirement.level),
+            url: crate::login::begin::url(requirement.level.number(), max_age(requirement), None, None),
             redirect: None,
             cookies: Vec::new(),
             denied: Denied::TokenMissing,
@@ -170,6 +170,11 @@ fn caller(loaded: &Loaded, party: &Party, level: Level) -> Arc<Verified> {
     })
 }
 
+/// Seconds. Asked for at every login for the route, so that an old one at the SSO does not come back only to be sent again.
+fn max_age(requirement: &Requirement) -> Option<u64> {
+    requirement.max_age.map(|age| age.as_secs())
+}
+
 fn need_login(
     view: &View,
     requirement: &Requirement,
@@ -182,8 +187,7 @@ fn need_login(
     let navigates = is_navigation(arrived);
     let own = target(arrived);
     let to = if navigates { Some(own.as_str()) } else { referring(arrived, origin) };
-    let max_age = requirement.max_age.filter(|_| denied == Denied::AuthenticationTooOld).map(|age| age.as_secs());
-    let url = view.snapshot.login.url(party, requirement.level.number(), max_age, to);
+    let url = view.snapshot.login.url(party, requirement.level.number(), max_age(requirement), to);
     let safe = matches!(arrived.method, Method::GET | Method::HEAD);
     let (code, kind) = match denied {
         Denied::TokenMissing => (Code::LoginRequired, LinkKind::SignIn),
@@ -227,10 +231,9 @@ pub async fn keep_form(
     let party = requirement.issuer.as_ref().and_then(|issuer| login.party(&issuer.model.name));
     let Some(party) = party else { return Refusal::Login(needed) };
     let origin = origin(gate, arrived);
-    let max_age = requirement.max_age.filter(|_| needed.denied == Denied::AuthenticationTooOld);
     let wanted = Wanted {
         level: requirement.level.number(),
-        max_age: max_age.map(|age| age.as_secs()),
+        max_age: max_age(requirement),
         to: &form.target,
         silent: false,
         form: Some(ticket),

@@ -74,8 +74,15 @@ impl Hub {
     /// Whether no node has seen `name` within the last `seconds` of its time. `name`: says nothing to who reads it.
     pub async fn is_first(&self, name: &str, seconds: i64) -> Result<bool, StoreAway> {
         let mut cmd = redis::cmd("SET");
-        cmd.arg(format!("darvazeh:once:{name}")).arg("").arg("NX").arg("EX").arg(seconds.max(1));
+        cmd.arg(once(name)).arg("").arg("NX").arg("EX").arg(seconds.max(1));
         Ok(self.ask::<Option<String>>(&cmd).await?.is_some())
+    }
+
+    /// Then some node may see it first again. A server that is away has not heard of it either.
+    pub async fn forget(&self, name: &str) {
+        let mut cmd = redis::cmd("DEL");
+        cmd.arg(once(name));
+        drop(self.ask::<Value>(&cmd).await);
     }
 
     /// Keeps what is sealed already, for any node to find by `name`.
@@ -97,6 +104,10 @@ impl Hub {
         cmd.arg(TAKE).arg(1).arg(kept(name));
         self.ask(&cmd).await
     }
+}
+
+fn once(name: &str) -> String {
+    format!("darvazeh:once:{name}")
 }
 
 fn kept(name: &str) -> String {

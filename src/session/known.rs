@@ -123,7 +123,8 @@ impl Loaded {
         &self.0.kept
     }
 
-    fn is_good(&self, now: UnixTime) -> bool {
+    /// Whether what it says is still so, as far as can be told without asking.
+    pub(super) fn is_good(&self, now: UnixTime) -> bool {
         match &self.0.kept {
             Kept::Here { record, version } => record.is_live() && record.version() == *version,
             Kept::Copy { until, .. } => now < *until,

@@ -13,41 +13,57 @@ use super::revoked::End;
 use super::state::{MAX_CLAIMS, MAX_TEXT, Session};
 use super::stats::Ended;
 use super::store::Store;
-use super::{Sessions, StoreAway, Whose};
+use super::{NotBegun, Sessions, StoreAway, UNDER_WAY, Whose};
 use crate::clock::UnixTime;
 
 impl Sessions {
     /// A session begins, under a new id, and the one it takes the place of is dead at once (RP-8). For each login and each
-    /// step-up. `headers`: of the request, for stale cookies.
+    /// step-up. `begun`: when that was; what the SSO ended since then does not begin. `headers`: of the request, for stale
+    /// cookies.
     pub async fn create(
         &self,
         session: Session,
         replaced: Option<&Loaded>,
+        begun: UnixTime,
         headers: &HeaderMap,
         now: UnixTime,
-    ) -> Result<SetCookies, StoreAway> {
+    ) -> Result<SetCookies, NotBegun> {
         let (id, session) = (Id::draw(), bounded(session));
         let cookies = match &self.common.store {
             Store::Memory(memory) => {
-                if let Some(replaced) = replaced {
-                    self.over(replaced, Ended::Replaced, now).await?;
+                if let Some(replaced) = replaced
+                    && !self.over(replaced, Ended::Replaced, now).await?
+                {
+                    return Err(NotBegun::Over);
                 }
                 for (key, reason) in memory.insert(id.filed(), &session, &self.limits, self.per_subject) {
                     self.common.stats.ended(reason);
                     self.common.watches.announce(&key);
                 }
+                // Behind the insertion: an end that comes now finds it.
+                if memory.ended.covers(&super::keys(id.filed(), &session), since(begun)) {
+                    memory.remove(&id.filed());
+                    return Err(NotBegun::Over);
+                }
                 self.jar.set(&id.text(), Some(headers)).unwrap_or_default()
             }
             Store::Sealed(sealed) => {
+                let is_dead = |id: &Id, session: &Session, at| sealed.covers(&super::keys(id.filed(), session), at);
+                if is_dead(&id, &session, since(begun))
+                    || replaced.is_some_and(|old| is_dead(old.id(), old.session(), old.session().created))
+                {
+                    return Err(NotBegun::Over);
+                }
                 if let Some(replaced) = replaced {
                     self.over(replaced, Ended::Replaced, now).await?;
                 }
                 sealed.seal(&self.sealer, &self.jar, &id, &session, headers)
             }
             Store::Shared(shared) => {
-                let bounds = (&self.limits, self.per_subject, now);
+                let bounds = (&self.limits, self.per_subject, since(begun), now);
                 let old = replaced.map(Loaded::id);
                 let crowd = shared.create(&self.sealer, &id, &session, old, bounds).await?;
+                let crowd = crowd.ok_or(NotBegun::Over)?;
                 (0..crowd).for_each(|_| self.common.stats.ended(Ended::PerSubject));
                 if let Some(old) = old {
                     shared.revoked.tell(old.filed());
@@ -134,17 +150,31 @@ impl Sessions {
     /// known (BL-9, BL-11).
     pub async fn end_by(&self, issuer: &str, whose: Whose<'_>, now: UnixTime) -> Result<usize, StoreAway> {
         let key = match whose {
-            Whose::Sid(sid) => Key::sid(issuer, sid),
+            Whose::Sid(sid) | Whose::Named(sid) => Key::sid(issuer, sid),
             Whose::Sub(sub) => Key::subject(issuer, sub),
         };
+        let is_proved = !matches!(whose, Whose::Named(_));
+        if let Store::Memory(memory) = &self.common.store
+            && is_proved
+        {
+            memory.ended.add(End { key, before: now, until: now.saturating_add(UNDER_WAY) }, now);
+        }
         let ended = match (&self.common.store, whose) {
-            (Store::Memory(memory), Whose::Sid(_)) => self.tell_all(memory.remove_sid(&key)),
+            (Store::Memory(memory), Whose::Sid(_) | Whose::Named(_)) => self.tell_all(memory.remove_sid(&key)),
             (Store::Memory(memory), Whose::Sub(_)) => self.tell_all(memory.remove_subject(&key)),
             (Store::Sealed(sealed), _) => {
-                sealed.revoke(End { key, before: now, until: self.limits.longest(now) }, now);
+                let end = End { key, before: now, until: self.limits.longest(now) };
+                if is_proved {
+                    sealed.revoke(end, now)
+                } else {
+                    sealed.revoke_as_named(end, now)
+                }
                 0
             }
-            (Store::Shared(shared), _) => shared.end_all(&self.sealer, &key).await?,
+            (Store::Shared(shared), _) => {
+                let known_for = if is_proved { UNDER_WAY } else { 0 };
+                shared.end_all(&self.sealer, &key, known_for, now).await?
+            }
         };
         (0..ended).for_each(|_| self.common.stats.ended(Ended::BySso));
         self.common.watches.announce(&key);
@@ -156,7 +186,8 @@ impl Sessions {
         ended.len()
     }
 
-    async fn over(&self, loaded: &Loaded, reason: Ended, now: UnixTime) -> Result<(), StoreAway> {
+    /// Whether it was there, as far as is known.
+    async fn over(&self, loaded: &Loaded, reason: Ended, now: UnixTime) -> Result<bool, StoreAway> {
         let key = loaded.id().filed();
         let was_there = match &self.common.store {
             Store::Memory(memory) => memory.remove(&key),
@@ -171,7 +202,7 @@ impl Sessions {
             self.common.stats.ended(reason);
         }
         self.common.watches.announce(&key);
-        Ok(())
+        Ok(was_there)
     }
 
     /// No level stands. A store elsewhere lets it go by itself.
@@ -183,6 +214,11 @@ impl Sessions {
             self.common.watches.announce(&id.filed());
         }
     }
+}
+
+/// In the second of an end nobody can tell what came first: then a login begins.
+fn since(begun: UnixTime) -> UnixTime {
+    begun.saturating_add(1)
 }
 
 /// Without what is larger than a session may be. What an SSO sends is bounded before; this holds for every caller.

@@ -67,11 +67,27 @@ use watch::Watches;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreAway;
 
+/// Why a session did not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBegun {
+    StoreAway,
+    /// While the login was under way the SSO ended what it is of, or the session that it was to take the place of ended.
+    Over,
+}
+
+impl From<StoreAway> for NotBegun {
+    fn from(_: StoreAway) -> NotBegun {
+        NotBegun::StoreAway
+    }
+}
+
 /// Whose sessions a message of the SSO ends (BL-9).
 #[derive(Clone, Copy)]
 pub enum Whose<'a> {
     Sid(&'a str),
     Sub(&'a str),
+    /// A `sid` that is named without proof (FL-1).
+    Named(&'a str),
 }
 
 /// The sessions of this gateway. Shared by all workers; a reload makes a new one on the same store.
@@ -219,17 +235,38 @@ impl Sessions {
     }
 
     /// Whose turn it is to use the session's refresh token. Of all that ask at once, on any worker, one gets
-    /// [`Turn::Yours`]; the others wait until it is done and get [`Turn::Over`]: they load the session again.
-    pub async fn refresh_turn(&self, loaded: &Loaded) -> Result<Turn, StoreAway> {
+    /// [`Turn::Yours`]; the others wait until it is done and get [`Turn::Over`]: they load the session again. `longest`: no
+    /// turn lasts longer; only by then may another node believe that this one died.
+    pub async fn refresh_turn(&self, loaded: &Loaded, longest: Duration, now: UnixTime) -> Result<Turn, StoreAway> {
         let key = loaded.id().filed();
         let Turn::Yours(mut flight) = self.common.flights.turn(key).await else { return Ok(Turn::Over) };
-        let Store::Shared(shared) = &self.common.store else { return Ok(Turn::Yours(flight)) };
-        Ok(match shared.lock(&key).await? {
-            Some(release) => {
-                flight.release_with(release);
-                Turn::Yours(flight)
+        if let Store::Shared(shared) = &self.common.store {
+            match shared.lock(&key, longest).await? {
+                Some(release) => flight.release_with(release),
+                None => return Ok(Turn::Over),
             }
-            None => Turn::Over,
+        }
+        // Somebody's turn may have begun and ended since the session was looked up: then its token is used up.
+        Ok(if self.is_newest(loaded, now).await? { Turn::Yours(flight) } else { Turn::Over })
+    }
+
+    /// Whether the store has these tokens still.
+    async fn is_newest(&self, loaded: &Loaded, now: UnixTime) -> Result<bool, StoreAway> {
+        let key = loaded.id().filed();
+        let known = &loaded.session().tokens;
+        let same = |Session { tokens, .. }: &Session| {
+            (&tokens.access, &tokens.refresh, tokens.expires) == (&known.access, &known.refresh, known.expires)
+        };
+        Ok(match &self.common.store {
+            Store::Memory(_) => loaded.is_good(now),
+            Store::Sealed(sealed) => sealed.renewed(&key, now).is_none_or(|newest| same(&newest)),
+            Store::Shared(shared) => {
+                let is_newest = Box::pin(shared.load(&self.sealer, loaded.id())).await?.is_some_and(|s| same(&s));
+                if !is_newest {
+                    shared.revoked.tell(key);
+                }
+                is_newest
+            }
         })
     }
 
@@ -237,9 +274,19 @@ impl Sessions {
     pub fn watch(&self, loaded: &Loaded, level: Level, now: UnixTime) -> Watch {
         let session = loaded.session();
         let reached_at = session.standing(level).map_or(now, |standing| standing.reached_at);
-        let left = self.limits.absolute_end(level, reached_at).saturating_sub(now);
         let keys = keys(loaded.id().filed(), session);
-        Watches::watch(&self.common.watches, keys, Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+        Watches::watch(&self.common.watches, keys, (level, reached_at), &self.limits, now)
+    }
+
+    /// Call it once this is in force in the place of `previous`: streams end with the sessions that another store does not
+    /// have, and go by the limits as they are now.
+    pub fn take_over(&self, previous: &Sessions, now: UnixTime) {
+        let (watches, before) = (&self.common.watches, &previous.common.watches);
+        if !Arc::ptr_eq(watches, before) {
+            before.announce_all();
+        } else if self.limits != previous.limits {
+            watches.limit(&self.limits, now);
+        }
     }
 
     /// How long a stream may go on once its watch says so.
@@ -276,7 +323,7 @@ impl Sessions {
     pub fn revocations(&self) -> Option<(usize, u64)> {
         match &self.common.store {
             Store::Memory(_) | Store::Shared(_) => None,
-            Store::Sealed(sealed) => Some((sealed.revoked.len(), sealed.revoked.lost())),
+            Store::Sealed(sealed) => Some(sealed.revocations()),
         }
     }
 
@@ -293,6 +340,9 @@ impl Sessions {
 
 /// At most a minute behind: what `idle` is counted from is written that often to a store elsewhere.
 const TOUCH_MOST: i64 = 60;
+
+/// Seconds that an end by the SSO is remembered for logins that were under way: as long as they may be, and a slow answer.
+const UNDER_WAY: i64 = 900;
 
 /// What an end of this session may be announced under.
 fn keys(filed: Key, session: &Session) -> Vec<Key> {

@@ -23,9 +23,13 @@ const PURPOSE: &[u8] = b"session";
 /// Seconds that the newest state of a refreshed session is kept: as long as a slow request may be under way.
 const RECENT: i64 = 60;
 const RECENT_MAX: usize = 10_000;
+/// Sessions that ended by a word without proof, some 1 MB.
+const MAX_NAMED: usize = 10_000;
 
 pub(super) struct Sealed {
     pub(super) revoked: Arc<Revoked>,
+    /// What ended by a word that anybody may say. Apart: whoever says it a million times pushes no other end out.
+    named: Arc<Revoked>,
     /// Tells other nodes, where they are configured to share.
     pub(super) ledger: Option<Ledger>,
     recent: Mutex<Recent>,
@@ -45,13 +49,26 @@ pub(super) struct Opened {
 }
 
 impl Sealed {
-    pub(super) fn new(revoked: Arc<Revoked>, ledger: Option<Ledger>) -> Sealed {
-        Sealed { revoked, ledger, recent: Mutex::default() }
+    /// What ended stays so when the place changes where others are told: `before` is what had it until now.
+    pub(super) fn new(
+        before: Option<&Sealed>,
+        tell: impl FnOnce(&Arc<Revoked>) -> Result<Option<Ledger>, String>,
+    ) -> Result<Sealed, String> {
+        let list = |kept: Option<&Arc<Revoked>>, max| kept.cloned().unwrap_or_else(|| Arc::new(Revoked::new(max)));
+        let revoked = list(before.map(|before| &before.revoked), MAX);
+        let named = list(before.map(|before| &before.named), MAX_NAMED);
+        let ledger = tell(&revoked)?;
+        Ok(Sealed { revoked, named, ledger, recent: Mutex::default() })
     }
 
-    /// A list for as many as may be remembered.
-    pub(super) fn list() -> Arc<Revoked> {
-        Arc::new(Revoked::new(MAX))
+    /// Whether a session with these keys is dead.
+    pub(super) fn covers(&self, keys: &[Key], created: UnixTime) -> bool {
+        self.revoked.covers(keys, created) || self.named.covers(keys, created)
+    }
+
+    /// How many are remembered, and how many had to be forgotten too early.
+    pub(super) fn revocations(&self) -> (usize, u64) {
+        (self.revoked.len() + self.named.len(), self.revoked.lost() + self.named.lost())
     }
 
     /// Whether this node can tell who is logged out.
@@ -65,6 +82,12 @@ impl Sealed {
         if let Some(ledger) = &self.ledger {
             ledger.tell(end);
         }
+    }
+
+    /// For this node alone.
+    pub(super) fn revoke_as_named(&self, end: End, now: UnixTime) {
+        self.named.add(end, now);
+        self.revoked.tell(end.key);
     }
 
     pub(super) fn open(
@@ -85,10 +108,11 @@ impl Sealed {
         let opened = sealer.open(PURPOSE, sealed.ok()?)?;
         let (id, packed) = opened.split_first_chunk::<16>()?;
         let id = Id::of(*id);
-        let newest = self.newest(&id.filed(), now);
-        let session = unpack(newest.as_deref().unwrap_or(packed))?;
-        let is_dead = self.revoked.covers(&super::keys(id.filed(), &session), session.created);
-        (!is_dead).then_some(Opened { id, session, is_renewed: newest.is_some() })
+        let newest = self.renewed(&id.filed(), now);
+        let is_renewed = newest.is_some();
+        let session = newest.or_else(|| unpack(packed))?;
+        let is_dead = self.covers(&super::keys(id.filed(), &session), session.created);
+        (!is_dead).then_some(Opened { id, session, is_renewed })
     }
 
     /// The session as cookies. One that is too large goes without the tokens that it can do without.
@@ -127,8 +151,11 @@ impl Sealed {
         }
     }
 
-    fn newest(&self, key: &Key, now: UnixTime) -> Option<Box<[u8]>> {
+    /// The session as it is since its tokens were refreshed, if that was just now.
+    pub(super) fn renewed(&self, key: &Key, now: UnixTime) -> Option<Session> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.entries.get(key).filter(|(_, until)| now < *until).map(|(packed, _)| packed.clone())
+        let packed = recent.entries.get(key).filter(|(_, until)| now < *until).map(|(packed, _)| packed.clone());
+        drop(recent);
+        unpack(&packed?)
     }
 }

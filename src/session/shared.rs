@@ -37,16 +37,20 @@ const SILENCE: Duration = Duration::from_secs(1);
 const STREAM: usize = 10_000;
 /// Seconds until a worker looks again at a session it knows: how far `idle` may be behind what other nodes saw.
 pub(super) const FRESH: i64 = 5;
-/// A refresh that takes longer than this has failed.
-const LOCK: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 const STREAM_KEY: &str = "darvazeh:ended";
 
 /// Files a session and ends: the one it replaces, and the subject's oldest if there are too many. Returns how many of the
-/// latter. KEYS: session, subject, `sid` (or subject again), replaced (or session again). ARGV: value, TTL in ms, created,
-/// id, bound, replaced id, stream, its length.
+/// latter; -1 if the one it replaces is gone, or the SSO ended its subject or `sid` since the login began. KEYS: session,
+/// subject, `sid` (or subject again), replaced (or session again), and for subject and `sid` when they ended. ARGV: value, TTL
+/// in ms, created, id, bound, replaced id, stream, its length, the last end that came before the login.
 const CREATE: &str = r"
+if KEYS[4] ~= KEYS[1] and redis.call('EXISTS', KEYS[4]) == 0 then return -1 end
+for _, over in ipairs({KEYS[5], KEYS[6]}) do
+  local at = redis.call('GET', over)
+  if at and tonumber(at) >= tonumber(ARGV[9]) then return -1 end
+end
 local function ended(id) redis.call('XADD', ARGV[7], 'MAXLEN', '~', ARGV[8], '*', 'k', id) end
 redis.call('HSET', KEYS[1], 'v', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -72,8 +76,9 @@ const END: &str = r"
 redis.call('XADD', ARGV[2], 'MAXLEN', '~', ARGV[3], '*', 'k', ARGV[1])
 return redis.call('DEL', KEYS[1])";
 
-/// Ends all of an index. KEYS: index. ARGV: stream, its length.
+/// Ends all of an index. KEYS: index, when it ended. ARGV: stream, its length, now, seconds for which that is remembered or 0.
 const END_ALL: &str = r"
+if tonumber(ARGV[4]) > 0 then redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4]) end
 local count = 0
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   count = count + redis.call('DEL', 'darvazeh:session:' .. id)
@@ -160,30 +165,33 @@ impl Shared {
         Ok(Some(session))
     }
 
-    /// How many sessions of the subject had to go.
+    /// How many sessions of the subject had to go. `None`: it did not begin, since the SSO ended it at or behind `since`, or
+    /// since `replaced` is gone.
     pub(super) async fn create(
         &self,
         sealer: &Sealer,
         id: &Id,
         session: &Session,
         replaced: Option<&Id>,
-        (limits, per_subject, now): (&Limits, usize, UnixTime),
-    ) -> Result<usize, StoreAway> {
+        (limits, per_subject, since, now): (&Limits, usize, UnixTime, UnixTime),
+    ) -> Result<Option<usize>, StoreAway> {
         let key = id.filed();
-        let subject = index_key(&sealer.blind(&Key::subject(&session.issuer, &session.sub)));
-        let sid = session.sid.as_deref().map(|sid| index_key(&sealer.blind(&Key::sid(&session.issuer, sid))));
+        let subject = sealer.blind(&Key::subject(&session.issuer, &session.sub));
+        let sid = session.sid.as_deref().map_or(subject, |sid| sealer.blind(&Key::sid(&session.issuer, sid)));
         let replaced = replaced.map(Id::filed).unwrap_or(key);
         let left = session.absolute_end(limits).saturating_sub(now).max(1).saturating_mul(1000);
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(CREATE).arg(4).arg(session_key(&key)).arg(&subject).arg(sid.as_ref().unwrap_or(&subject));
-        cmd.arg(session_key(&replaced)).arg(sealer.seal(&bound("session", &key), &pack(session))).arg(left);
+        cmd.arg(CREATE).arg(6).arg(session_key(&key)).arg(index_key(&subject)).arg(index_key(&sid));
+        cmd.arg(session_key(&replaced)).arg(over_key(&subject)).arg(over_key(&sid));
+        cmd.arg(sealer.seal(&bound("session", &key), &pack(session))).arg(left);
         cmd.arg(session.created)
             .arg(text(&key))
             .arg(per_subject.max(1))
             .arg(text(&replaced))
             .arg(STREAM_KEY)
-            .arg(STREAM);
-        self.hub.ask(&cmd).await
+            .arg(STREAM)
+            .arg(since);
+        Ok(usize::try_from(self.hub.ask::<i64>(&cmd).await?).ok())
     }
 
     /// Keeps fresh tokens, and tells every node that what it knows is old.
@@ -217,24 +225,36 @@ impl Shared {
         Ok(ended > 0)
     }
 
-    /// `key`: of a subject or a `sid`. Looked for under every key that may have filed it.
-    pub(super) async fn end_all(&self, sealer: &Sealer, key: &Key) -> Result<usize, StoreAway> {
+    /// `key`: of a subject or a `sid`. Looked for under every key that may have filed it. `known_for`: seconds for which logins
+    /// that were under way hear of it.
+    pub(super) async fn end_all(
+        &self,
+        sealer: &Sealer,
+        key: &Key,
+        known_for: i64,
+        now: UnixTime,
+    ) -> Result<usize, StoreAway> {
         let mut ended = 0;
         for blind in sealer.blinds(key) {
             let mut cmd = redis::cmd("EVAL");
-            cmd.arg(END_ALL).arg(1).arg(index_key(&blind)).arg(STREAM_KEY).arg(STREAM);
+            cmd.arg(END_ALL).arg(2).arg(index_key(&blind)).arg(over_key(&blind));
+            cmd.arg(STREAM_KEY).arg(STREAM).arg(now).arg(known_for);
             ended += self.hub.ask::<usize>(&cmd).await?;
         }
         self.revoked.tell(*key);
         Ok(ended)
     }
 
-    /// The turn among nodes; `None`: another node had it, and its turn is over.
-    pub(super) async fn lock(&self, key: &Key) -> Result<Option<Box<dyn FnOnce() + Send>>, StoreAway> {
+    /// The turn among nodes; `None`: another node had it, and its turn is over. `longest`: the lock of a node that died ends.
+    pub(super) async fn lock(
+        &self,
+        key: &Key,
+        longest: Duration,
+    ) -> Result<Option<Box<dyn FnOnce() + Send>>, StoreAway> {
         let name = format!("darvazeh:refresh:{}", text(key));
         let mark = chance::bits().to_be_bytes().to_vec();
         let mut take = redis::cmd("SET");
-        take.arg(&name).arg(&mark).arg("NX").arg("PX").arg(LOCK.as_millis() as u64);
+        take.arg(&name).arg(&mark).arg("NX").arg("PX").arg(longest.as_millis() as u64);
         if self.hub.ask::<Option<String>>(&take).await?.is_some() {
             let mut give = redis::cmd("EVAL");
             give.arg(UNLOCK).arg(1).arg(&name).arg(mark);
@@ -245,7 +265,7 @@ impl Shared {
         }
         let mut look = redis::cmd("EXISTS");
         look.arg(&name);
-        let until = Instant::now() + LOCK;
+        let until = Instant::now() + longest;
         while self.hub.ask::<i64>(&look).await? == 1 && Instant::now() < until {
             tokio::time::sleep(LOCK_POLL).await;
         }
@@ -309,6 +329,10 @@ fn session_key(key: &Key) -> String {
 
 fn index_key(blind: &Key) -> String {
     format!("darvazeh:index:{}", text(blind))
+}
+
+fn over_key(blind: &Key) -> String {
+    format!("darvazeh:over:{}", text(blind))
 }
 
 /// Bound to its place: what is moved to another key opens nowhere.

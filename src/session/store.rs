@@ -34,7 +34,13 @@ impl Common {
         before: Option<&Common>,
         control: Option<(&Handle, &Clock)>,
     ) -> Result<Arc<Common>, String> {
-        let watches = Arc::default();
+        // Sessions in cookies go on when the place changes where their ends are told, and their streams with them.
+        let watches = match (before, settings) {
+            (Some(before), model::SessionStore::Cookie { .. }) if matches!(before.store, Store::Sealed(_)) => {
+                before.watches.clone()
+            }
+            _ => Arc::default(),
+        };
         let store = Store::new(settings, sealer, before.map(|before| &before.store), &watches, control)?;
         let common = Arc::new(Common { store, watches, flights: Arc::default(), stats: Stats::default() });
         if let Some((control, clock)) = control {
@@ -63,16 +69,17 @@ impl Store {
                 Store::Shared(Box::new(Shared::open(server, watches, control)?))
             }
             (model::SessionStore::Cookie { shared }, _) => {
-                // What ended stays so when the place changes where others are told.
-                let revoked = match before {
-                    Some(Store::Sealed(before)) => before.revoked.clone(),
-                    _ => Sealed::list(),
+                let before = match before {
+                    Some(Store::Sealed(before)) => Some(before),
+                    _ => None,
                 };
-                let open = |(server, (control, clock))| {
-                    Ledger::open(server, sealer.clone(), &revoked, watches, control, clock)
+                let tell = |revoked: &_| {
+                    let open = |(server, (control, clock))| {
+                        Ledger::open(server, sealer.clone(), revoked, watches, control, clock)
+                    };
+                    shared.as_ref().zip(control).map(open).transpose()
                 };
-                let ledger = shared.as_ref().zip(control).map(open).transpose()?;
-                Store::Sealed(Sealed::new(revoked, ledger))
+                Store::Sealed(Sealed::new(before, tell)?)
             }
             (model::SessionStore::Memory { max }, _) => Store::Memory(Memory::new(*max as usize)),
             // Only looked at.

@@ -48,7 +48,7 @@ impl Node {
         let none = HeaderMap::new();
         let now = session.created;
         let mut browser = HeaderMap::new();
-        take(&mut browser, &self.sessions.create(session, None, &none, now).await.unwrap());
+        take(&mut browser, &self.sessions.create(session, None, now, &none, now).await.unwrap());
         browser
     }
 }
@@ -119,7 +119,7 @@ async fn a_step_up_has_a_new_id_and_the_old_one_is_dead_at_once() {
         let mut higher = loaded.session().clone();
         higher.reach(Level::THREE, "urn:gov:loa3", Some(NOW), NOW);
         let mut new = old.clone();
-        take(&mut new, &node.sessions.create(higher, Some(&loaded), &old, NOW).await.unwrap());
+        take(&mut new, &node.sessions.create(higher, Some(&loaded), NOW, &old, NOW).await.unwrap());
         assert_ne!(old, new);
         assert!(node.load(&old, NOW).await.is_none());
         assert_eq!(node.load(&new, NOW).await.unwrap().level_at(NOW), Level::THREE);
@@ -131,6 +131,31 @@ async fn a_step_up_has_a_new_id_and_the_old_one_is_dead_at_once() {
 }
 
 /// BL-9
+/// BL-9: a logout that comes while a login is under way is no less a logout.
+#[tokio::test]
+async fn what_the_sso_ended_since_a_login_began_does_not_begin() {
+    for store in stores() {
+        let node = Node::new(store);
+        let none = HeaderMap::new();
+        for (whose, later) in [(Whose::Sid("sid-a"), "sid-a"), (Whose::Sub("a"), "sid-2")] {
+            node.sessions.end_by("sso", whose, NOW + 10).await.unwrap();
+            let mut late = session("a", Level::ONE);
+            late.sid = Some(later.to_owned());
+            let begin = async |begun| node.sessions.create(late.clone(), None, begun, &none, NOW + 11).await;
+            assert_eq!(begin(NOW + 9).await.err(), Some(NotBegun::Over), "{later}");
+            assert!(begin(NOW + 10).await.is_ok() && begin(NOW + 11).await.is_ok());
+        }
+        assert!(node.sessions.create(session("b", Level::ONE), None, NOW, &none, NOW + 11).await.is_ok());
+        // A step-up of a session that has ended meanwhile carries nothing of it on.
+        let browser = node.login(session("c", Level::TWO)).await;
+        let loaded = node.load(&browser, NOW).await.unwrap();
+        node.sessions.end(&loaded, Ended::Logout, &browser, NOW).await.unwrap();
+        let higher = loaded.session().clone();
+        let created = node.sessions.create(higher, Some(&loaded), NOW, &browser, NOW).await;
+        assert_eq!(created.err(), Some(NotBegun::Over));
+    }
+}
+
 #[tokio::test]
 async fn the_sso_ends_one_sid_or_all_of_a_subject() {
     for store in stores() {
@@ -153,6 +178,24 @@ async fn the_sso_ends_one_sid_or_all_of_a_subject() {
 }
 
 /// AS-8
+/// FL-1: what a front-channel logout says, anybody can say, as often as they like.
+#[tokio::test]
+async fn ends_without_proof_push_no_other_end_out() {
+    let [_, sealed] = stores();
+    let node = Node::new(sealed);
+    let (ended, named) = (node.login(session("a", Level::ONE)).await, node.login(session("b", Level::ONE)).await);
+    node.sessions.end_by("sso", Whose::Sub("a"), NOW).await.unwrap();
+    for n in 0..12_000 {
+        node.sessions.end_by("sso", Whose::Named(&format!("none-{n}")), NOW).await.unwrap();
+    }
+    assert!(node.load(&ended, NOW).await.is_none());
+    assert!(node.load(&named, NOW).await.is_some());
+    node.sessions.end_by("sso", Whose::Named("sid-b"), NOW).await.unwrap();
+    assert!(node.load(&named, NOW).await.is_none());
+    let (remembered, lost) = node.sessions.revocations().unwrap();
+    assert!(remembered <= 10_001 && lost > 0, "{remembered} {lost}");
+}
+
 #[tokio::test]
 async fn use_keeps_a_level_and_idleness_drops_it_for_good() {
     for store in stores() {
@@ -186,10 +229,8 @@ async fn a_refresh_is_seen_by_requests_that_were_under_way() {
         let loaded = node.load(&old, NOW).await.unwrap();
         let mut fresh = loaded.session().clone();
         fresh.tokens.refresh = secret(40);
-        let Turn::Yours(flight) = node.sessions.refresh_turn(&loaded).await.unwrap() else {
-            panic!("nobody else asks")
-        };
-        let mut waiting = Box::pin(node.sessions.refresh_turn(&loaded));
+        let Turn::Yours(flight) = turn(&node, &loaded).await.unwrap() else { panic!("nobody else asks") };
+        let mut waiting = Box::pin(turn(&node, &loaded));
         assert!(futures_poll(&mut waiting).is_none(), "one at a time");
         let mut new = old.clone();
         take(&mut new, &node.sessions.save(&loaded, fresh.clone(), &old, NOW).await.unwrap());
@@ -199,9 +240,17 @@ async fn a_refresh_is_seen_by_requests_that_were_under_way() {
             let loaded = node.load(browser, NOW).await.unwrap();
             assert_eq!(loaded.session().tokens, fresh.tokens);
         }
+        assert!(
+            matches!(turn(&node, &loaded).await, Ok(Turn::Over)),
+            "looked up before, and asked for behind the refresh"
+        );
         let again = node.load(&new, NOW).await.unwrap();
-        assert!(matches!(node.sessions.refresh_turn(&again).await, Ok(Turn::Yours(_))), "the next expiry");
+        assert!(matches!(turn(&node, &again).await, Ok(Turn::Yours(_))), "the next expiry");
     }
+}
+
+async fn turn(node: &Node, loaded: &Loaded) -> Result<Turn, StoreAway> {
+    node.sessions.refresh_turn(loaded, Duration::from_secs(20), NOW).await
 }
 
 fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
@@ -241,9 +290,30 @@ async fn a_reload_keeps_sessions_and_another_limit_counts_at_once() {
         shorter.levels[1].absolute = Duration::from_secs(60);
         let new_key = SessionKey::parse(b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
         shorter.keys.insert(0, new_key);
+        let stream = node.sessions.watch(&known, Level::TWO, NOW);
         let next = Node { known: node.known, ..Node::with(&shorter, Some(&node.sessions)) };
+        next.sessions.take_over(&node.sessions, NOW + 59);
+        assert!(!stream.is_ended());
+        next.sessions.take_over(&node.sessions, NOW + 60);
+        stream.ended().await;
         let loaded = next.load(&browser, NOW + 60).await.unwrap();
         assert_eq!((known.level_at(NOW + 60), loaded.level_at(NOW + 60)), (Level::TWO, Level::ONE));
+    }
+}
+
+/// Streams of sessions that are no more would else go on, and hear of no logout.
+#[tokio::test]
+async fn with_another_store_sessions_end_and_their_streams() {
+    let [here, sealed] = stores();
+    for (from, to) in [(&here, &sealed), (&sealed, &here)] {
+        let node = Node::new(from.clone());
+        let browser = node.login(session("a", Level::TWO)).await;
+        let stream = node.sessions.watch(&node.load(&browser, NOW).await.unwrap(), Level::TWO, NOW);
+        let next = Node::with(&settings(to.clone()), Some(&node.sessions));
+        assert!(!stream.is_ended(), "not before it is in force");
+        next.sessions.take_over(&node.sessions, NOW);
+        stream.ended().await;
+        assert!(next.load(&browser, NOW).await.is_none());
     }
 }
 

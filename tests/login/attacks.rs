@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use crate::browser::{NAVIGATION, Page};
-use crate::provider::Provider;
+use crate::browser::{Browser, NAVIGATION, Page};
+use crate::provider::{Provider, form, parse};
 use crate::support::agency::Agency;
 use crate::support::sso;
 use crate::support::token::now;
 use crate::support::within;
+use crate::support::world::{Config, LEVELS};
 use crate::world::{CLIENT, SESSIONS, TAMIN, TEHRAN, World, at, config};
 
 fn refused(page: &Page, status: u16, code: &str) {
@@ -60,6 +61,61 @@ async fn a_mixed_up_answer_is_refused_before_the_code_is_used() {
         refused(&world.browser().go(&at(TEHRAN, "/l1")).await, 502, "login_invalid");
     }
     assert!(world.sso.token_calls().is_empty());
+}
+
+/// RP-2, RFC 9700 section 4.4: of two SSOs that do not say who they are, one turned hostile sends the browser on to the other,
+/// whose answer would give it the other's code. It comes to the other's own address, and the code goes nowhere.
+#[tokio::test]
+async fn an_answer_of_an_sso_with_its_own_callback_is_no_answer_of_another() {
+    let (hostile, honest, agency) = (Provider::start().await, Provider::start().await, Agency::hello().await);
+    for sso in [&hostile, &honest] {
+        sso.manner().says_iss = false;
+    }
+    let issuer = |name: &str, sso: &Provider, client: &str| {
+        let client = format!("client: {{ id: gateway, secret: {{ file: secret }}{client} }}");
+        format!("{name}: {{ issuer: '{}', audiences: [api], ca: certs/ca.pem, {LEVELS}, {client} }}", sso.issuer())
+    };
+    let tls = "tls: { certificates: [ { cert: portals.pem, key: portals.key } ] }";
+    let route = |name: &str| {
+        let hosts = format!("match: {{ hosts: [{TEHRAN}], prefix: /{name} }}");
+        format!("name: {name}, agency: registry, {hosts}, require: {{ level: 1, via: session, issuer: {name} }}")
+    };
+    let yaml = Config::new()
+        .top(SESSIONS)
+        .listeners(&[&format!("{{ name: public, address: 127.0.0.1:0, {tls} }}")])
+        .issuers(&[&issuer("hostile", &hostile, ""), &issuer("honest", &honest, ", callback: own")])
+        .agency_with("registry", &agency.url(), "timeouts: { connect: 5s }")
+        .route(&route("hostile"))
+        .route(&route("honest"))
+        .yaml();
+    let gateway = World::gateway(&yaml).await;
+    let mut victim = Browser::new(&gateway);
+    let url = at(TEHRAN, "/.gateway/login?issuer=hostile");
+    let begun = victim.send("GET", &url, &["Accept: text/html"], "").await;
+    let mut asked = parse(begun.location().split_once('?').unwrap().1);
+    asked.insert("redirect_uri".into(), at(TEHRAN, "/.gateway/callback/honest"));
+    let sent_on: Vec<(String, String)> = asked.into_iter().collect();
+    let sent_on = format!("{}/authorize?{}", honest.issuer(), form(&sent_on));
+    let answer = victim.send("GET", &sent_on, NAVIGATION, "").await;
+    assert!(answer.location().starts_with(&at(TEHRAN, "/.gateway/callback/honest?")), "{}", answer.location());
+    refused(&victim.send("GET", answer.location(), NAVIGATION, "").await, 502, "login_invalid");
+    // Nor the other way about; and whoever is no SSO has no address.
+    let begun = victim.send("GET", &at(TEHRAN, "/.gateway/login?issuer=honest"), &["Accept: text/html"], "").await;
+    let answer = victim.send("GET", begun.location(), NAVIGATION, "").await;
+    let elsewhere = answer.location().replace("/callback/honest", "/callback");
+    refused(&victim.send("GET", &elsewhere, NAVIGATION, "").await, 502, "login_invalid");
+    let nowhere = answer.location().replace("/callback/honest", "/callback/hostile");
+    refused(&victim.send("GET", &nowhere, NAVIGATION, "").await, 404, "route_unknown");
+    assert!(hostile.token_calls().is_empty() && honest.token_calls().is_empty());
+    for name in ["honest", "hostile"] {
+        let page = Browser::new(&gateway).go(&at(TEHRAN, &format!("/{name}"))).await;
+        assert_eq!((page.status(), &*page.text()), (200, "hello"), "{name}");
+    }
+    assert_eq!(honest.asked()["redirect_uri"], at(TEHRAN, "/.gateway/callback/honest"));
+    let said = |line: &&String| line.contains("issuer hostile: it does not say in its answers who it is");
+    let lines = gateway.stderr.all();
+    assert_eq!(lines.iter().filter(said).count(), 1, "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("issuer honest: it does not say")), "{lines:?}");
 }
 
 /// Login CSRF: somebody else's answer logs nobody in.

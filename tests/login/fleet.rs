@@ -95,6 +95,14 @@ async fn a_fleet_shares_sessions_their_end_and_their_stores_absence() {
     assert_eq!(elsewhere.send("GET", &at(TEHRAN, "/either"), &[&bearer], "").await.status(), 200);
     let page = here.go(&at(TEHRAN, "/l3")).await;
     assert_eq!((page.status(), page.error()), (503, Some("session_store_unavailable")));
+    // BL-10: the SSO is told to try again, and the same message counts then.
+    let again = format!("logout_token={}", world.sso.logout_token(|_| ()));
+    let url = at(TEHRAN, "/.gateway/backchannel-logout");
+    assert_eq!(world.browser().send("POST", &url, &fields, &again).await.status(), 503);
+    let _redis = Redis::start(directory.path()).await;
+    let is_told = async || world.browser().send("POST", &url, &fields, &again).await.status() == 200;
+    eventually("the store is back, and the message heard", is_told).await;
+    assert_eq!(world.browser().send("POST", &url, &fields, &again).await.status(), 400, "BL-7");
 }
 
 /// BL-12, RP-1: sessions in cookies, whose end, whose logins and whose forms are everybody's.
@@ -139,4 +147,49 @@ async fn a_fleet_with_sessions_in_cookies_shares_what_ended_and_what_was_used() 
     // The same token again, at the other: used is used.
     let mut fleet = Browser::new(&other);
     assert_eq!(fleet.send("POST", &url, &fields, &token_form).await.status(), 400);
+}
+
+/// Point 3, RFC 9700 section 4.14: at the moment of expiry a fleet asks once, however slow the SSO is, and nobody fails.
+#[tokio::test]
+async fn a_fleet_uses_a_refresh_token_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let _redis = Redis::start(directory.path()).await;
+    let socket = directory.path().join("redis.sock");
+    let store =
+        format!("sessions: {{ store: {{ redis: 'unix://{}' }}, keys: [session.key], grace: 0s }}", socket.display());
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    {
+        let mut manner = sso.manner();
+        manner.refresh = true;
+        // Ahead of time: below the minute at which a new one is asked for.
+        manner.expires_in = 30;
+    }
+    let takes_tokens = "identity: token, timeouts: { connect: 5s }";
+    let yaml = config(&sso, &agency, CLIENT, takes_tokens).yaml().replace(SESSIONS, &store);
+    let other = World::gateway(&yaml).await;
+    let world = World::of(&yaml, agency, sso).await;
+    let browser = world.logged_in(1).await;
+    {
+        let mut manner = world.sso.manner();
+        manner.expires_in = 300;
+        manner.hangs = true;
+    }
+    let mut requests = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        let mut one = at_another(&browser, if n % 2 == 0 { &world.gateway } else { &other });
+        requests.spawn(async move { one.fetch(&at(TEHRAN, "/l1")).await.status() });
+    }
+    // Nobody waits for the SSO to the end but the one whose turn it is: the token at hand is still good.
+    for _ in 0..59 {
+        assert_eq!(requests.join_next().await.unwrap().unwrap(), 200);
+    }
+    assert_eq!(world.sso.hanging(), 1);
+    world.sso.manner().hangs = false;
+    assert_eq!(requests.join_next().await.unwrap().unwrap(), 200);
+    for gateway in [&world.gateway, &other] {
+        assert_eq!(at_another(&browser, gateway).fetch(&at(TEHRAN, "/l1")).await.status(), 200);
+    }
+    let calls = world.sso.token_calls();
+    let shown: Vec<_> = calls.iter().filter_map(|(form, _)| form.get("refresh_token")).collect();
+    assert_eq!(shown, ["refresh-1", "refresh-2"], "by the login's own request, and by the fleet");
 }

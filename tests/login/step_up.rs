@@ -83,6 +83,26 @@ async fn an_old_login_is_made_anew_where_its_age_counts() {
     assert_eq!(browser.fetch(&at(TEHRAN, "/l2")).await.status(), 200, "the level that stood still stands");
 }
 
+/// AS-7: asked for at the first login too. An SSO that has an old login and asks nobody is sent there again, to ask.
+#[tokio::test]
+async fn a_first_login_is_asked_for_with_the_age_that_the_route_allows() {
+    let world = World::start().await;
+    world.sso.manner().claims =
+        Some(|claims| drop(claims.insert("auth_time".into(), (crate::support::token::now() - 3600).into())));
+    let page = world.browser().go(&at(TEHRAN, "/fresh")).await;
+    assert_eq!(
+        (page.status(), page.error()),
+        (502, Some("login_invalid")),
+        "nor is it believed when it was told to ask"
+    );
+    let asked = world.sso.authorizations();
+    let said: Vec<_> = asked.iter().map(|a| (a["max_age"].as_str(), a.get("prompt").map(String::as_str))).collect();
+    assert_eq!(said, [("300", Some("none")), ("300", None)]);
+    world.sso.manner().claims = None;
+    assert_eq!(world.browser().go(&at(TEHRAN, "/fresh")).await.status(), 200);
+    assert_eq!(world.sso.authorizations().len(), 3, "at once");
+}
+
 /// RFC 9470: what an agency is told is one authentication, never the strength of one with the time of another.
 #[tokio::test]
 async fn level_and_time_are_of_one_authentication() {

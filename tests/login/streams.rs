@@ -6,7 +6,7 @@ use crate::support::agency::Agency;
 use crate::support::token::{now, token};
 use crate::support::websocket::{ACCEPTANCE, text};
 use crate::support::wire::Wire;
-use crate::world::{CLIENT, TEHRAN, World, at};
+use crate::world::{CLIENT, IN_COOKIES, SESSIONS, TEHRAN, World, at};
 
 const EVENTS: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
@@ -80,6 +80,23 @@ async fn streams_end_when_the_sso_ends_their_session() {
     sso.send("POST", &at(TEHRAN, "/.gateway/backchannel-logout"), &fields, &format!("logout_token={told}")).await;
     assert_eq!(socket.rest().await, CLOSE);
     ended(&world, 1.0).await;
+}
+
+/// Point 6: a reload after which the value of the session is worth less, or its store is another.
+#[tokio::test]
+async fn streams_end_when_a_reload_takes_what_they_stand_on() {
+    for (from, to) in [(r#""urn:example:level:2": 2"#, r#""urn:example:level:2": 1"#), (SESSIONS, IN_COOKIES)] {
+        let world = world().await;
+        let browser = world.logged_in(2).await;
+        let mut socket = websocket(&browser, "/l2/ws", &[]).await;
+        let file = world.gateway.config_file();
+        let yaml = std::fs::read_to_string(&file).unwrap();
+        assert!(yaml.contains(from), "{yaml}");
+        std::fs::write(&file, yaml.replace(from, to)).unwrap();
+        assert_eq!(world.gateway.admin("POST", "/reload").await.status(), 200);
+        assert_eq!(socket.rest().await, CLOSE, "{to}");
+        ended(&world, 1.0).await;
+    }
 }
 
 /// Point 6: a token's stream ends when the token does.

@@ -165,6 +165,7 @@ fn client(old: &Issuer, new: &Issuer, changes: &mut Vec<Change>) {
         && before.auth == after.auth
         && before.scopes == after.scopes
         && before.par == after.par
+        && before.own_callback == after.own_callback
         && before.display_claim == after.display_claim
         && before.provider == after.provider;
     if !same {

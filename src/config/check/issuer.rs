@@ -37,11 +37,14 @@ pub fn all(top: &Table<'_>, cx: &mut Context<'_>) -> (Vec<Option<Issuer>>, Names
     let Some(field) = top.get("issuers") else { return (issuers, names) };
     let Some(table) = field.named(cx.faults, "a mapping of issuers by name") else { return (issuers, names) };
     let mut seen = HashMap::new();
+    let mut places = Vec::new();
     for (name, place, field) in table.iter() {
+        places.push(place);
         names::check_key(name, place, &field, cx.faults);
         names.add_key(name, issuers.len(), place, &field, cx.faults);
         issuers.push(issuer(name, place, &field, &mut seen, cx));
     }
+    client::warn_of_mix_ups(&issuers, &places, cx);
     (issuers, names)
 }
 

@@ -47,7 +47,7 @@ impl Node {
         session.sid = Some(sid.to_owned());
         session.reach(Level::TWO, "urn:example:level:2", Some(NOW), NOW);
         let mut answer = HeaderMap::new();
-        self.sessions.create(session, None, &HeaderMap::new(), NOW).await.unwrap().append_to(&mut answer);
+        self.sessions.create(session, None, NOW, &HeaderMap::new(), NOW).await.unwrap().append_to(&mut answer);
         let value = answer[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
         HeaderMap::from_iter([(COOKIE, value.try_into().unwrap())])
     }

@@ -11,10 +11,12 @@ use crate::clock::Clock;
 use crate::config::defaults;
 use crate::config::model::{self, RedisAddress, SessionKey, SessionStore};
 use crate::secret::Secret;
-use crate::session::{Ended, Known, Loaded, Sessions, SetCookies, Turn, Whose};
+use crate::session::{Ended, Known, Loaded, NotBegun, Sessions, SetCookies, Turn, Whose};
 use crate::store::Server;
 
 const NOW: UnixTime = 1_800_000_000;
+/// Of a refresh.
+const LONGEST: Duration = Duration::from_secs(20);
 
 pub(in crate::session) struct Redis {
     directory: tempfile::TempDir,
@@ -117,9 +119,13 @@ impl Node {
         self.sessions.load(&self.known, browser, b"", now).await.unwrap()
     }
 
+    async fn turn(&self, loaded: &Loaded) -> Result<Turn, StoreAway> {
+        self.sessions.refresh_turn(loaded, LONGEST, NOW).await
+    }
+
     async fn login(&self, session: Session) -> HeaderMap {
         let now = session.created;
-        browser(&self.sessions.create(session, None, &HeaderMap::new(), now).await.unwrap())
+        browser(&self.sessions.create(session, None, now, &HeaderMap::new(), now).await.unwrap())
     }
 }
 
@@ -174,7 +180,7 @@ async fn a_step_up_ends_the_old_id_and_one_login_too_many_the_oldest() {
     let old = one.login(session("a", NOW)).await;
     let loaded = one.load(&old, NOW).await.unwrap();
     assert!(two.load(&old, NOW).await.is_some());
-    let set = one.sessions.create(session("a", NOW + 1), Some(&loaded), &old, NOW + 1).await.unwrap();
+    let set = one.sessions.create(session("a", NOW + 1), Some(&loaded), NOW, &old, NOW + 1).await.unwrap();
     let new = browser(&set);
     assert!(one.load(&old, NOW + 1).await.is_none());
     eventually(async || two.load(&old, NOW + 1).await.is_none()).await;
@@ -185,6 +191,27 @@ async fn a_step_up_ends_the_old_id_and_one_login_too_many_the_oldest() {
 }
 
 /// AS-8, across nodes: use on one keeps a level for the other.
+/// BL-9, BL-12: the SSO told one node, and the login comes back to the other.
+#[tokio::test]
+async fn what_the_sso_ended_since_a_login_began_begins_on_no_node() {
+    let redis = Redis::start().await;
+    let (one, two) = (redis.node().await, redis.node().await);
+    let none = HeaderMap::new();
+    let begin = async |session, begun| two.sessions.create(session, None, begun, &none, NOW + 1).await;
+    for (whose, who) in [(Whose::Sid(&format!("sid-a-{NOW}")), "a"), (Whose::Sub("b"), "b")] {
+        one.sessions.end_by("sso", whose, NOW + 1).await.unwrap();
+        assert_eq!(begin(session(who, NOW), NOW).await.err(), Some(NotBegun::Over), "{who}");
+        assert!(begin(session(who, NOW), NOW + 1).await.is_ok());
+    }
+    one.sessions.end_by("sso", Whose::Named(&format!("sid-c-{NOW}")), NOW + 1).await.unwrap();
+    let browser = browser(&begin(session("c", NOW), NOW).await.unwrap());
+    let (loaded, elsewhere) = (one.load(&browser, NOW).await.unwrap(), two.load(&browser, NOW).await.unwrap());
+    one.sessions.end(&loaded, Ended::Logout, &browser, NOW).await.unwrap();
+    let higher = elsewhere.session().clone();
+    let created = two.sessions.create(higher, Some(&elsewhere), NOW, &browser, NOW).await;
+    assert_eq!(created.err(), Some(NotBegun::Over));
+}
+
 #[tokio::test]
 async fn use_on_one_node_counts_on_the_other() {
     let redis = Redis::start().await;
@@ -211,11 +238,7 @@ async fn of_many_on_two_nodes_one_refreshes() {
         if loaded.session().tokens.expires.is_some() {
             return;
         }
-        if let Turn::Yours(_flight) = node.sessions.refresh_turn(&loaded).await.unwrap() {
-            let loaded = node.load(&cookies, NOW).await.unwrap();
-            if loaded.session().tokens.expires.is_some() {
-                return;
-            }
+        if let Turn::Yours(_flight) = node.turn(&loaded).await.unwrap() {
             refreshes.set(refreshes.get() + 1);
             tokio::task::yield_now().await;
             let mut fresh = loaded.session().clone();
@@ -238,6 +261,29 @@ async fn of_many_on_two_nodes_one_refreshes() {
     assert_eq!(refreshes.get(), 1);
 }
 
+/// RFC 9700 section 4.14: a slow refresh keeps its turn to the end, and who looked the session up before does not use its
+/// token behind it.
+#[tokio::test]
+async fn a_slow_refresh_keeps_its_turn_and_what_is_older_than_it_has_none() {
+    let redis = Redis::start().await;
+    let (one, two) = (redis.node().await, redis.node().await);
+    let cookies = one.login(session("a", NOW)).await;
+    let (loaded, elsewhere) = (one.load(&cookies, NOW).await.unwrap(), two.load(&cookies, NOW).await.unwrap());
+    let Turn::Yours(flight) = one.turn(&loaded).await.unwrap() else { panic!("nobody else asks") };
+    let mut left = redis::cmd("PTTL");
+    left.arg(format!("darvazeh:refresh:{}", text(&loaded.id().filed())));
+    let left: i64 = two.shared().hub.ask(&left).await.unwrap();
+    assert!(left > 10_000, "as long as a refresh may take, and not as long as some other limit: {left} ms");
+    let mut fresh = loaded.session().clone();
+    fresh.tokens.refresh = Some(Secret::new("second".to_owned()));
+    one.sessions.save(&loaded, fresh, &cookies, NOW).await.unwrap();
+    drop(flight);
+    // The lock is given up in the background: then it is the other's turn, or it was over before.
+    assert!(matches!(two.turn(&elsewhere).await.unwrap(), Turn::Over));
+    let newest = two.load(&cookies, NOW).await.unwrap();
+    eventually(async || matches!(two.turn(&newest).await.unwrap(), Turn::Yours(_))).await;
+}
+
 /// The store being away: 503 within a second, the cookie is kept, and what was known counts for nothing.
 #[tokio::test]
 async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
@@ -254,7 +300,7 @@ async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
         crate::session::known::Kept::Copy { until: NOW, touched: std::cell::Cell::new(NOW), is_renewed: false },
     );
     assert!(node.sessions.end(&loaded, Ended::Logout, &cookies, NOW).await.is_err());
-    assert!(node.sessions.refresh_turn(&loaded).await.is_err());
+    assert!(node.turn(&loaded).await.is_err());
     let nobody = HeaderMap::new();
     assert!(
         node.sessions.load(&node.known, &nobody, b"", NOW).await.unwrap().is_none(),

@@ -8,10 +8,11 @@ use rustls::pki_types::pem::PemObject;
 use super::super::{Context, Field, Table, certificate, codes, route, top};
 use super::{Metadata, well_known};
 use crate::config::defaults;
-use crate::config::model::{Client, ClientProof, Par, Provider, ProviderEndpoints, SecretSource};
+use crate::config::model::{Client, ClientProof, Issuer, Par, Provider, ProviderEndpoints, SecretSource};
+use crate::config::raw::Place;
 
-const KEYS: [&str; 10] =
-    ["id", "auth", "secret", "key", "key_id", "certificate", "scopes", "par", "display_claim", "claims"];
+const KEYS: [&str; 11] =
+    ["id", "auth", "secret", "key", "key_id", "certificate", "scopes", "par", "display_claim", "claims", "callback"];
 
 /// In `metadata`: the SSO says in its answers who it is (RFC 9207 section 3).
 pub const ISS_PARAMETER: &str = "authorization_response_iss_parameter_supported";
@@ -33,16 +34,45 @@ pub fn read(field: &Field<'_>, metadata: Option<&Metadata>, iss: Option<&str>, c
         let message = format!("{} claims are released; each is carried by every session", claims.len());
         field.fault(cx.faults, codes::OUT_OF_BOUNDS, message, format!("release at most {CLAIMS_MAX}"));
     }
+    let own_callback = table.get("callback").and_then(|f| f.word(cx.faults, &[("shared", false), ("own", true)]));
     let provider = provider(&table, metadata, iss, cx);
     Some(Client {
         scopes: scopes(&table, cx),
         par: par.unwrap_or(defaults::CLIENT_PAR),
         display_claim,
         claims,
+        own_callback: own_callback.unwrap_or(defaults::CLIENT_OWN_CALLBACK),
         id: id?,
         auth: auth?,
         provider: provider?,
     })
+}
+
+/// Of several SSOs, one that does not say who it is shares its callback with others: another could pass its answer off as its own
+/// (RFC 9700 section 4.4). Of those found by discovery nothing is known before they are asked.
+pub fn warn_of_mix_ups(issuers: &[Option<Issuer>], places: &[Place], cx: &mut Context<'_>) {
+    let clients = || {
+        issuers
+            .iter()
+            .zip(places)
+            .filter_map(|(issuer, place)| issuer.as_ref()?.client.as_ref().map(|client| (issuer, place, client)))
+    };
+    if clients().count() < 2 {
+        return;
+    }
+    for (issuer, place, client) in clients() {
+        let Some(issuer) = issuer else { continue };
+        let is_silent = matches!(&client.provider, Provider::Written(endpoints) if !endpoints.iss_in_answer);
+        if is_silent && !client.own_callback {
+            let message = format!("`{}` does not say in its answers who it is, and there are other SSOs", issuer.name);
+            let remedy = format!(
+                "write `callback: own`, and register `https://PORTAL/.gateway/callback/{}` at this SSO; or `{ISS_PARAMETER}: true` if it sends `iss`",
+                issuer.name
+            );
+            let path = format!("issuers.{}.client", issuer.name);
+            cx.faults.add(codes::MIX_UP, *place, path, message, remedy);
+        }
+    }
 }
 
 /// `openid` makes it a login (OpenID Connect Core 1.0 section 3.1.2.1), and comes first.
