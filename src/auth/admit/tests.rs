@@ -124,7 +124,7 @@ async fn what_is_no_valid_token_is_token_invalid() {
     }
 }
 
-/// Issue: no public-key operation is spent on what is refused for less. What is judged before the signature is what
+/// No public-key operation is spent on what is refused for less. What is judged before the signature is what
 /// its maker knows anyway, and the published keys.
 #[tokio::test]
 async fn garbage_costs_no_public_key_operation() {
@@ -172,7 +172,7 @@ async fn garbage_costs_no_public_key_operation() {
     assert_eq!(gate.signatures(), [1, 1, 0]);
 }
 
-/// Issue: a flood of forged tokens meets the limit of its address, and not the signature check
+/// A flood of forged tokens meets the limit of its address, and not the signature check
 #[tokio::test]
 async fn forged_tokens_are_put_off_and_known_ones_are_not() {
     let gate = Gate::new(Level::TWO);

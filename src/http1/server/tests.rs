@@ -10,6 +10,7 @@ use tokio_rustls::{client, server};
 
 use super::*;
 use crate::closing::{Closing, Word};
+use crate::http1::socket::Socket;
 use crate::http1::transport::Transport;
 
 const SETTINGS: Settings = Settings {
@@ -271,7 +272,7 @@ fn an_absolute_target_is_taken_apart() {
 }
 
 /// The two ends of a TLS connection whose sockets take little by themselves.
-async fn narrow_tls() -> (server::TlsStream<TcpStream>, client::TlsStream<TcpStream>) {
+async fn narrow_tls() -> (server::TlsStream<Socket>, client::TlsStream<TcpStream>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -292,7 +293,7 @@ async fn narrow_tls() -> (server::TlsStream<TcpStream>, client::TlsStream<TcpStr
     let (ours, _) = listener.accept().await.unwrap();
     socket2::SockRef::from(&ours).set_send_buffer_size(4096).unwrap();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-    let (ours, caller) = tokio::join!(acceptor.accept(ours), connector.connect(name, caller));
+    let (ours, caller) = tokio::join!(acceptor.accept(Socket(ours)), connector.connect(name, caller));
     (ours.unwrap(), caller.unwrap())
 }
 
