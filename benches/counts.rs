@@ -65,12 +65,13 @@ fn main() -> ExitCode {
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("counts");
     std::fs::create_dir_all(&folder).expect("a directory");
-    let counts = count_all(&folder);
+    let counter = Counter::new(&folder);
+    let counts = counter.all();
     if has("--renew") {
         keep(&counts);
         return ExitCode::SUCCESS;
     }
-    compare(&counts, &folder)
+    compare(counts, &counter)
 }
 
 fn piece(name: &str) -> &'static Piece {
@@ -90,35 +91,57 @@ fn try_all() -> ExitCode {
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_darvazeh");
 
-fn count_all(folder: &Path) -> Counts {
-    let mut counts = Counts::new();
-    let world = tempfile::tempdir().expect("a directory");
-    World::keep(world.path());
-    for piece in &PIECES {
+/// Counts each of `PIECES` and `REQUESTS_OF` by its name.
+struct Counter {
+    /// Where callgrind's files go.
+    folder: PathBuf,
+    world: tempfile::TempDir,
+    house: House,
+}
+
+impl Counter {
+    fn new(folder: &Path) -> Counter {
+        let world = tempfile::tempdir().expect("a directory");
+        World::keep(world.path());
+        Counter { folder: folder.to_owned(), world, house: House::new() }
+    }
+
+    fn all(&self) -> Counts {
+        let names = PIECES.iter().map(|piece| piece.name).chain(REQUESTS_OF.map(|(name, ..)| name));
+        names.map(|name| (name.to_owned(), self.count(name))).collect()
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        match REQUESTS_OF.iter().find(|(of, ..)| *of == name) {
+            Some((_, path, status)) => self.count_request(name, path, *status),
+            None => self.count_piece(piece(name)),
+        }
+    }
+
+    fn count_piece(&self, piece: &Piece) -> u64 {
         let start = |times: u64, file: &Path| {
             let mut command = callgrind(file);
             command.arg(std::env::current_exe().expect("it runs"));
-            command.args(["--do", piece.name, &times.to_string()]).arg(world.path());
+            command.args(["--do", piece.name, &times.to_string()]).arg(self.world.path());
             command.spawn().expect("valgrind is installed")
         };
         // Side by side: a count is the same however fast it is.
-        let (few, many) = (folder.join("few.out"), output(folder, piece.name));
+        let (few, many) = (self.folder.join("few.out"), output(&self.folder, piece.name));
         let children = [start(WARM, &few), start(WARM + piece.times, &many)];
         children.into_iter().for_each(finish);
-        counts.insert(piece.name.to_owned(), each(instructions(&few), instructions(&many), piece.times));
+        each(instructions(&few), instructions(&many), piece.times)
     }
-    let house = House::new();
-    for (name, path, status) in REQUESTS_OF {
+
+    fn count_request(&self, name: &str, path: &str, status: u16) -> u64 {
         let total = |times: u64| {
-            let file = output(folder, name);
+            let file = output(&self.folder, name);
             let mut command = callgrind(&file);
             command.arg(PROGRAM);
-            house.serve(command, path, status, times);
+            self.house.serve(command, path, status, times);
             instructions(&file)
         };
-        counts.insert(name.to_owned(), each(total(WARM), total(WARM + REQUESTS), REQUESTS));
+        each(total(WARM), total(WARM + REQUESTS), REQUESTS)
     }
-    counts
 }
 
 fn each(few: u64, many: u64, times: u64) -> u64 {
@@ -216,14 +239,19 @@ fn keep(counts: &Counts) {
     counts.iter().for_each(|(name, count)| println!("{count:>9}  {name}"));
 }
 
-fn compare(counts: &Counts, folder: &Path) -> ExitCode {
+fn compare(counts: Counts, counter: &Counter) -> ExitCode {
     let text = std::fs::read_to_string(kept_in()).expect("benches/counts.json is there");
     let kept: Value = serde_json::from_str(&text).expect("benches/counts.json is JSON");
     let (mut more, mut fewer) = (Vec::new(), false);
     println!("{:>9} {:>9} {:>8}  instructions of", "kept", "now", "change");
-    for (name, now) in counts {
-        let before = kept["instructions"][name].as_u64();
-        let change = before.map_or(f64::INFINITY, |before| (*now as f64 / before as f64 - 1.0) * 100.0);
+    for (name, mut now) in counts {
+        let before = kept["instructions"][&name].as_u64();
+        let change = |now: u64| before.map_or(f64::INFINITY, |before| (now as f64 / before as f64 - 1.0) * 100.0);
+        // Once more before it is called so: what the program does by the clock adds to a request on a machine that is slow.
+        if change(now) > TOLERANCE && before.is_some() {
+            now = now.min(counter.count(&name));
+        }
+        let change = change(now);
         let verdict = if change > TOLERANCE { "  TOO MANY" } else { "" };
         println!("{:>9} {now:>9} {change:>+7.1}%  {name}{verdict}", before.unwrap_or(0));
         fewer |= change < -TOLERANCE;
@@ -241,7 +269,7 @@ fn compare(counts: &Counts, folder: &Path) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("\nSome take more by over {TOLERANCE} %. Where they go (before and after tell):");
-    more.iter().for_each(|name| println!("  callgrind_annotate {}", output(folder, name).display()));
+    more.iter().for_each(|name| println!("  callgrind_annotate {}", output(&counter.folder, name).display()));
     println!("If that is what it costs, keep it, and say in the commit what it buys:\n{RENEW}");
     ExitCode::FAILURE
 }
