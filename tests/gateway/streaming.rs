@@ -323,7 +323,7 @@ async fn http2_streams_do_not_wait_for_each_other() {
 
 /// Readers of an endless answer who stop reading, and what of the gateway's memory each of them may hold: a piece of the
 /// body, and what any connection has.
-const SLOW_READERS: u64 = 200;
+const SLOW_READERS: u64 = 500;
 const KIB_EACH: u64 = 110;
 
 /// Back-pressure: an agency that would send a gigabyte is not read faster than the caller reads.
