@@ -355,7 +355,8 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
         headers.remove(header::CONTENT_LENGTH);
     }
     // BE-7: what was said to one caller is not kept for another, unless the agency decides.
-    if authenticated && !present.has(Present::CACHE_CONTROL) {
+    // (It may have been named in `Connection`, and gone with the hop.)
+    if authenticated && !(present.has(Present::CACHE_CONTROL) && headers.contains_key(header::CACHE_CONTROL)) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     Ok(())

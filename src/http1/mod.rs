@@ -13,6 +13,8 @@ pub mod frames;
 pub mod head;
 pub mod server;
 pub mod socket;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 pub mod tunnel;
 pub mod watchdog;

@@ -173,19 +173,21 @@ struct Shelf {
 
 struct Waiting {
     whose: String,
-    /// `None`: it waits in the Redis, and counts here so that neither a node nor a person can fill that.
+    /// `None`: it waits in the Redis, or is on its way there, and counts here: what a node and a person may fill is bounded.
     sealed: Option<Vec<u8>>,
     size: usize,
     until: UnixTime,
 }
 
 impl Shelf {
-    fn make_room_for(&mut self, whose: &str) {
+    /// The oldest of a person who has the most already: their ids.
+    fn make_room_for(&mut self, whose: &str) -> Vec<String> {
         let own = self.forms.iter().filter(|(_, waiting)| waiting.whose == whose);
         let mut own: Vec<(UnixTime, String)> = own.map(|(id, waiting)| (waiting.until, id.clone())).collect();
         own.sort();
         own.truncate((own.len() + 1).saturating_sub(MAX_EACH));
         own.iter().for_each(|(_, id)| drop(self.forms.remove(id)));
+        own.into_iter().map(|(_, id)| id).collect()
     }
 }
 
@@ -197,28 +199,39 @@ impl KeptForms {
             return false;
         };
         sealed.extend_from_slice(nonce.as_ref());
-        let size = sealed.len();
-        if !self.make_room(&ticket.whose, size, now) {
+        let (has_room, gone) = self.reserve(ticket, sealed.len(), now);
+        if let Some(hub) = hub {
+            for id in gone {
+                hub.drop_kept(&id).await;
+            }
+        }
+        if !has_room {
             return false;
         }
         let is_shared = match hub {
             Some(hub) => hub.keep(&ticket.id, &sealed, LIFETIME).await.is_ok(),
             None => false,
         };
-        let sealed = (!is_shared).then_some(sealed);
-        let waiting = Waiting { whose: ticket.whose.clone(), sealed, size, until: now + LIFETIME };
-        let mut shelf = self.lock();
-        shelf.bytes += size;
-        shelf.forms.insert(ticket.id.clone(), waiting);
+        if !is_shared && let Some(waiting) = self.lock().forms.get_mut(&ticket.id) {
+            waiting.sealed = Some(sealed);
+        }
         true
     }
 
-    fn make_room(&self, whose: &str, size: usize, now: UnixTime) -> bool {
+    /// Whether there is a place for `size` bytes, which is then taken at once, so that a crowd cannot all see the same one;
+    /// and which forms made room.
+    fn reserve(&self, ticket: &Ticket, size: usize, now: UnixTime) -> (bool, Vec<String>) {
         let mut shelf = self.lock();
         shelf.forms.retain(|_, waiting| waiting.until > now);
-        shelf.make_room_for(whose);
+        let gone = shelf.make_room_for(&ticket.whose);
         shelf.bytes = shelf.forms.values().map(|waiting| waiting.size).sum();
-        shelf.bytes + size <= MAX_ALL
+        if shelf.bytes + size > MAX_ALL {
+            return (false, gone);
+        }
+        shelf.bytes += size;
+        let waiting = Waiting { whose: ticket.whose.clone(), sealed: None, size, until: now + LIFETIME };
+        shelf.forms.insert(ticket.id.clone(), waiting);
+        (true, gone)
     }
 
     /// For the page that shows it; it stays.

@@ -13,6 +13,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response};
 
 use super::gate::Gate;
+use super::rate;
 use super::refusal::Refusal;
 use super::worker::View;
 use crate::answer::{Dress, LinkKind, manner};
@@ -210,6 +211,10 @@ pub async fn keep_form(
     mut needed: Box<LoginNeeded>,
 ) -> Refusal {
     let Some(ticket) = needed.keeps_form.take() else { return Refusal::Login(needed) };
+    // It begins a login, like the page that is there for it.
+    if let Err(refusal) = rate::take_login(view, arrived.client) {
+        return refusal;
+    }
     let login = &view.snapshot.login;
     let now = gate.worker.clock.now();
     let content_type = arrived.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();

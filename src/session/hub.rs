@@ -92,6 +92,13 @@ impl Hub {
         self.ask::<Value>(&cmd).await.map(drop)
     }
 
+    /// Lets go of what was kept. A server that is away lets go by itself when its time is over.
+    pub async fn drop_kept(&self, name: &str) {
+        let mut cmd = redis::cmd("DEL");
+        cmd.arg(kept(name));
+        drop(self.ask::<Value>(&cmd).await);
+    }
+
     pub async fn look(&self, name: &str) -> Result<Option<Vec<u8>>, StoreAway> {
         let mut cmd = redis::cmd("GET");
         cmd.arg(kept(name));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::browser::{Browser, NAVIGATION, Page};
+use crate::browser::{Browser, FORM, NAVIGATION, Page};
 use crate::provider::{Provider, form, parse};
 use crate::support::agency::Agency;
 use crate::support::sso;
@@ -220,6 +220,20 @@ async fn an_address_begins_only_so_many_logins() {
     assert_eq!(another.fetch(&at(TEHRAN, "/l1")).await.error(), Some("login_required"), "a route is no login");
     // Who is logged in does not begin one.
     assert_eq!(another.fetch(&at(TEHRAN, "/.gateway/session")).await.status(), 200);
+}
+
+/// Each form that needs more begins a login too, and counts as one.
+#[tokio::test]
+async fn forms_begin_no_more_logins_than_pages() {
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    let few = "sessions: { grace: 0s, logins: { requests: 2, per: 1h } }";
+    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, few);
+    let world = World::of(&yaml, agency, sso).await;
+    let mut citizen = world.browser();
+    assert_eq!(citizen.go(&at(TEHRAN, "/l1")).await.status(), 200);
+    assert_eq!(citizen.send("POST", &at(TEHRAN, "/l3"), FORM, "a=1").await.status(), 303);
+    refused(&citizen.send("POST", &at(TEHRAN, "/l3"), FORM, "a=1").await, 429, "rate_limited");
+    assert_eq!(citizen.fetch(&at(TEHRAN, "/l1")).await.status(), 200);
 }
 
 /// Anybody can begin logins: of an SSO that does not answer, a bounded number waits, and the log is not flooded.

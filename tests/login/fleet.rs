@@ -193,3 +193,24 @@ async fn a_fleet_uses_a_refresh_token_once() {
     let shown: Vec<_> = calls.iter().filter_map(|(form, _)| form.get("refresh_token")).collect();
     assert_eq!(shown, ["refresh-1", "refresh-2"], "by the login's own request, and by the fleet");
 }
+
+/// Whoever sends form after form has the newest four wait, in the Redis as well.
+#[tokio::test]
+async fn forms_that_made_room_are_gone_from_the_redis() {
+    let directory = tempfile::tempdir().unwrap();
+    let _redis = Redis::start(directory.path()).await;
+    let socket = directory.path().join("redis.sock");
+    let shared = IN_COOKIES.replace("cookie,", &format!("cookie, shared: 'unix://{}',", socket.display()));
+    let (sso, agency) = (Provider::start().await, Agency::hello().await);
+    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, &shared);
+    let world = World::of(&yaml, agency, sso).await;
+    let mut browser = world.browser();
+    eventually("the list is read", async || browser.go(&at(TEHRAN, "/l1")).await.status() == 200).await;
+    for _ in 0..7 {
+        assert_eq!(browser.send("POST", &at(TEHRAN, "/l3"), FORM, "amount=7").await.status(), 303);
+    }
+    let mut keys = Command::new("redis-cli");
+    keys.arg("-s").arg(&socket).args(["--scan", "--pattern", "darvazeh:form:*"]);
+    let found = keys.output().expect("redis-cli is installed");
+    assert_eq!(String::from_utf8_lossy(&found.stdout).lines().count(), 4);
+}

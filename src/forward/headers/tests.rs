@@ -141,3 +141,11 @@ fn a_foreign_challenge_is_found_wherever_it_stands() {
         assert!(!foreign(value), "{value}");
     }
 }
+
+/// BE-7: an agency that names the field in `Connection` has said nothing to the next hop.
+#[test]
+fn what_was_stripped_with_the_hop_says_nothing_of_caching() {
+    let mut headers = map(&[("connection", "cache-control"), ("cache-control", "public")]);
+    from_agency(http::StatusCode::OK, &mut headers, true).unwrap();
+    assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+}

@@ -240,3 +240,47 @@ async fn a_204_that_announces_a_body_ends_its_connection() {
         assert_eq!(shelf.0.borrow().len(), kept, "{text}");
     }
 }
+
+/// A body whose end is long in coming.
+struct Unended(Option<Bytes>);
+
+impl http_body::Body for Unended {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        self.0.take().map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(http_body::Frame::data(data)))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(1 << 20)
+    }
+}
+
+/// What TLS has taken and the socket has not must leave once it can, also while the caller says no more.
+#[tokio::test(flavor = "local")]
+async fn the_tail_of_a_piece_reaches_an_agency_that_was_slow_to_read() {
+    let (mut agency, ours) = crate::http1::testing::narrow_tls().await;
+    let connection = Box::new(Upstream::new(Transport::ClientTls(Box::new(ours)), PATIENCE));
+    // More than the sockets take, and less than TLS does.
+    let piece = Bytes::from(vec![b'x'; 40 * 1024]);
+    tokio::task::spawn_local({
+        let body = Body::stream(Unended(Some(piece.clone())));
+        async move {
+            let request = request(Method::POST);
+            drop(connection.exchange(&request, body, PATIENCE, &Interim::none(), Shelf::default()).await);
+        }
+    });
+    // Until all was written that could be.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let mut read = Vec::new();
+    while !read.ends_with(&piece) {
+        let more = tokio::time::timeout(Duration::from_secs(3), agency.read_buf(&mut read)).await;
+        assert!(more.expect("the rest comes").unwrap() > 0, "closed");
+    }
+}

@@ -100,10 +100,18 @@ impl Upload {
                                 self.state = State::Ending;
                                 continue;
                             }
-                            Poll::Pending if self.out.is_empty() => {
-                                self.starved = true;
-                                return Poll::Pending;
-                            }
+                            // What TLS has taken may be on its way still.
+                            Poll::Pending if self.out.is_empty() => match self.poll_flush(cx, wire) {
+                                Poll::Pending => return Poll::Pending,
+                                Poll::Ready(true) => {
+                                    self.starved = true;
+                                    return Poll::Pending;
+                                }
+                                Poll::Ready(false) => {
+                                    self.state = State::Refused;
+                                    continue;
+                                }
+                            },
                             Poll::Pending => {}
                         }
                     }

@@ -1,16 +1,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{client, server};
 
 use super::*;
 use crate::closing::{Closing, Word};
-use crate::http1::socket::Socket;
+use crate::http1::testing::narrow_tls;
 use crate::http1::transport::Transport;
 
 const SETTINGS: Settings = Settings {
@@ -269,32 +267,6 @@ fn an_absolute_target_is_taken_apart() {
     for bad in ["x", "ftp://a.ir/", "http:///x", "*", "//a.ir"] {
         assert!(parse(bad).is_err() || bad == "//a.ir", "{bad}");
     }
-}
-
-/// The two ends of a TLS connection whose sockets take little by themselves.
-async fn narrow_tls() -> (server::TlsStream<Socket>, client::TlsStream<TcpStream>) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let settings = rustls::ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let settings = settings.unwrap().with_no_client_auth().with_single_cert(vec![certificate.clone()], key.into());
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(settings.unwrap()));
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
-    let settings = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let settings = settings.unwrap().with_root_certificates(roots).with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(settings));
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let caller = socket.connect(listener.local_addr().unwrap()).await.unwrap();
-    let (ours, _) = listener.accept().await.unwrap();
-    socket2::SockRef::from(&ours).set_send_buffer_size(4096).unwrap();
-    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-    let (ours, caller) = tokio::join!(acceptor.accept(Socket(ours)), connector.connect(name, caller));
-    (ours.unwrap(), caller.unwrap())
 }
 
 /// What TLS has taken and the socket has not must leave once it can, also where the answer has no more to say.
