@@ -32,10 +32,6 @@ impl Present {
     pub const fn has(self, kinds: Present) -> bool {
         self.0 & kinds.0 != 0
     }
-
-    pub const fn and(self, other: Present) -> Present {
-        Present(self.0 | other.0)
-    }
 }
 
 fn kind(name: &str) -> Present {

@@ -105,15 +105,19 @@ async fn a_fleet_shares_sessions_their_end_and_their_stores_absence() {
     assert_eq!(world.browser().send("POST", &url, &fields, &again).await.status(), 400, "BL-7");
 }
 
+/// Sessions in cookies, with the Redis at `socket` shared by all gateways.
+fn shared_cookies(sso: &Provider, agency: &Agency, socket: &Path) -> String {
+    let shared = IN_COOKIES.replace("cookie,", &format!("cookie, shared: 'unix://{}',", socket.display()));
+    config(sso, agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, &shared)
+}
+
 /// BL-12, RP-1: sessions in cookies, whose end, whose logins and whose forms are everybody's.
 #[tokio::test]
 async fn a_fleet_with_sessions_in_cookies_shares_what_ended_and_what_was_used() {
     let directory = tempfile::tempdir().unwrap();
     let _redis = Redis::start(directory.path()).await;
-    let socket = directory.path().join("redis.sock");
-    let shared = IN_COOKIES.replace("cookie,", &format!("cookie, shared: 'unix://{}',", socket.display()));
     let (sso, agency) = (Provider::start().await, Agency::hello().await);
-    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, &shared);
+    let yaml = shared_cookies(&sso, &agency, &directory.path().join("redis.sock"));
     let other = World::gateway(&yaml).await;
     let world = World::of(&yaml, agency, sso).await;
     let mut browser = world.browser();
@@ -200,9 +204,8 @@ async fn forms_that_made_room_are_gone_from_the_redis() {
     let directory = tempfile::tempdir().unwrap();
     let _redis = Redis::start(directory.path()).await;
     let socket = directory.path().join("redis.sock");
-    let shared = IN_COOKIES.replace("cookie,", &format!("cookie, shared: 'unix://{}',", socket.display()));
     let (sso, agency) = (Provider::start().await, Agency::hello().await);
-    let yaml = config(&sso, &agency, CLIENT, "timeouts: { connect: 5s }").yaml().replace(SESSIONS, &shared);
+    let yaml = shared_cookies(&sso, &agency, &socket);
     let world = World::of(&yaml, agency, sso).await;
     let mut browser = world.browser();
     eventually("the list is read", async || browser.go(&at(TEHRAN, "/l1")).await.status() == 200).await;
