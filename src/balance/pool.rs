@@ -176,13 +176,7 @@ impl EndpointPool {
     }
 
     /// For a request that has its place at the agency.
-    pub fn lease_for(self: &Rc<Self>, slot: Slot) -> Lease {
-        let mut lease = self.lease();
-        lease.slot = Some(slot);
-        lease
-    }
-
-    pub(super) fn lease(self: &Rc<Self>) -> Lease {
+    pub fn lease(self: &Rc<Self>) -> Lease {
         self.in_flight.set(self.in_flight.get() + 1);
         Lease { pool: self.clone(), generation: self.generation.get(), slot: None, connection: None }
     }
@@ -294,9 +288,9 @@ impl Lease {
         &self.pool
     }
 
-    /// What lasts for hours is no request under way: it does not keep one from its place.
-    pub fn outlast(&mut self) {
-        self.slot = None;
+    /// Keeps the request's place as long as this lease lives. What lasts for hours is no request under way, and needs none.
+    pub fn take(&mut self, place: &mut Option<Slot>) {
+        self.slot = place.take();
     }
 
     /// Keeps `connection` counted as long as this lease lives.

@@ -24,7 +24,8 @@ pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Body,
-    /// The agency agreed to the upgrade: its side of the tunnel, and the place it holds.
+    /// The agency agreed to the upgrade: its side of the tunnel, and its endpoint's lease. It lasts for hours, and holds no
+    /// request's place.
     pub tunnel: Option<(Box<dyn Duplex>, Lease)>,
 }
 
@@ -42,12 +43,9 @@ pub async fn deliver(
         let tries = pin!(tries(pools, prepared, body, interim, deadline));
         deadline.hold(tries).await.unwrap_or(Err(Failure::Late))?
     };
-    match &mut reply.tunnel {
-        None => {
-            from_agency(reply.status, &mut reply.headers, prepared.authenticated)?;
-            reply.body = deadline.cut(reply.body);
-        }
-        Some((_, lease)) => lease.outlast(),
+    if reply.tunnel.is_none() {
+        from_agency(reply.status, &mut reply.headers, prepared.authenticated)?;
+        reply.body = deadline.cut(reply.body);
     }
     Ok(reply)
 }

@@ -75,36 +75,36 @@ impl<'a> Attempt<'a> {
 
     /// One endpoint: first over a connection that is there, and if that was closed just then, over a new one.
     pub async fn run(&self, pool: &Rc<EndpointPool>, slot: Slot, kept: &mut Kept) -> Result<Reply, Ended> {
-        let mut lease = pool.lease_for(slot);
+        // Held here until there is an answer: who finds a connection closed does not lose its place to those who wait.
+        let mut place = Some(slot);
         if let Some(connected) = self.reuse(pool) {
-            let failure = match self.send(connected, lease, kept).await {
+            let failure = match self.send(connected, pool.lease(), &mut place, kept).await {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
-            let again = self.may_replay(&failure, kept).then(|| self.place_for_replay(&failure)).flatten();
-            let Some(slot) = again else { return Err(self.ended(failure, kept)) };
+            if !self.may_replay(&failure, kept) || !self.affords(&failure) {
+                return Err(self.ended(failure, kept));
+            }
             note_replay(&failure, kept);
             pool.set_h2(None);
-            lease = pool.lease_for(slot);
         }
         // Boxed: a connection is opened seldom, and its handshake would be a part of every request's future.
         let connected = Box::pin(self.connect(pool)).await.map_err(|failure| match failure {
             Failure::Connect(ConnectFailure::Full) => Ended::Final(failure),
             _ => Ended::MayTryAgain(failure),
         })?;
-        self.send(connected, lease, kept).await.map_err(|failure| self.ended(failure, kept))
+        self.send(connected, pool.lease(), &mut place, kept).await.map_err(|failure| self.ended(failure, kept))
     }
 
-    /// Room to send it once more. What the agency may have seen already is more load, and is paid for.
-    fn place_for_replay(&self, failure: &client::Failure) -> Option<Slot> {
-        let entrance = &self.pools.entrance;
-        let slot = entrance.enter_now()?;
+    /// Whether it may be sent once more: what the agency may have seen already is more load, and is paid for.
+    fn affords(&self, failure: &client::Failure) -> bool {
+        let ledger = &self.pools.entrance.ledger;
         let costs = matches!(failure, client::Failure::Broke { sent: true, .. });
-        if costs && !entrance.ledger.withdraw(&self.pools.agency) {
-            entrance.ledger.count(Spent::NoBudget);
-            return None;
+        let affords = !costs || ledger.withdraw(&self.pools.agency);
+        if !affords {
+            ledger.count(Spent::NoBudget);
         }
-        Some(slot)
+        affords
     }
 
     fn reuse(&self, pool: &EndpointPool) -> Option<Connected> {
@@ -126,14 +126,21 @@ impl<'a> Attempt<'a> {
         Ok(connected)
     }
 
-    async fn send(&self, connected: Connected, lease: Lease, kept: &mut Kept) -> Result<Reply, client::Failure> {
+    /// `place` is taken by an answer that lasts beyond this.
+    async fn send(
+        &self,
+        connected: Connected,
+        lease: Lease,
+        place: &mut Option<Slot>,
+        kept: &mut Kept,
+    ) -> Result<Reply, client::Failure> {
         let body = take_body(kept);
         match connected {
-            Connected::Http1(connection) => self.over_http1(connection, body, lease).await,
+            Connected::Http1(connection) => self.over_http1(connection, body, lease, place).await,
             Connected::Http2(handle) => {
                 let pool = lease.pool().clone();
                 // Boxed: its state, twice that of HTTP/1.1, would otherwise be moved with every request's future.
-                let sent = Box::pin(self.over_http2(handle, body, lease)).await;
+                let sent = Box::pin(self.over_http2(handle, body, lease, place)).await;
                 // It may be dead without a word (a firewall forgot it): nobody else is to wait for it.
                 if sent.as_ref().err() == Some(&client::Failure::TimedOut) {
                     pool.set_h2(None);
@@ -143,16 +150,22 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn over_http1(&self, connection: Box<Upstream>, body: Body, lease: Lease) -> Result<Reply, client::Failure> {
+    async fn over_http1(
+        &self,
+        connection: Box<Upstream>,
+        body: Body,
+        lease: Lease,
+        place: &mut Option<Slot>,
+    ) -> Result<Reply, client::Failure> {
         let answer = connection.exchange(self.outgoing, body, self.patience, self.interim, lease).await?;
         let (status, mut headers) = (answer.head.status, answer.head.headers);
         let body = match answer.body {
             AnswerBodyOrUpgrade::Whole(bytes) => Body::full(bytes),
             AnswerBodyOrUpgrade::Stream(mut stream) => {
-                if is_event_stream(&headers)
+                if !is_event_stream(&headers)
                     && let Some(lease) = stream.home()
                 {
-                    lease.outlast();
+                    lease.take(place);
                 }
                 Body::stream(stream)
             }
@@ -175,6 +188,7 @@ impl<'a> Attempt<'a> {
         handle: http2::client::Handle,
         body: Body,
         mut lease: Lease,
+        place: &mut Option<Slot>,
     ) -> Result<Reply, client::Failure> {
         let scheme = match lease.pool().live.endpoint.protocol {
             EndpointProtocol::Https => Scheme::HTTPS,
@@ -184,8 +198,8 @@ impl<'a> Attempt<'a> {
             return self.connect_websocket(handle, scheme, lease).await;
         }
         let answer = http2::client::exchange(handle, self.outgoing, body, scheme, self.patience, self.interim).await?;
-        if is_event_stream(&answer.headers) {
-            lease.outlast();
+        if !is_event_stream(&answer.headers) {
+            lease.take(place);
         }
         let body = match http_body::Body::is_end_stream(&answer.body) {
             true => Body::Empty,

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use super::failure::Failure;
@@ -16,6 +16,8 @@ use crate::balance::AgencyLive;
 use crate::chance;
 use crate::clock::UnixTime;
 use crate::config::model::IdentityKind;
+use crate::digits::Digits;
+use crate::http1::lines::Lines;
 use crate::intake::Arrived;
 use crate::message::cookie_pairs;
 use crate::secret::Secret;
@@ -23,8 +25,6 @@ use crate::words::ConnInfo;
 
 /// How this deployment is called in `Via`, `Forwarded` and `Proxy-Status`: a pseudonym, no host name (HP-2).
 pub const PSEUDONYM: &str = "darvazeh";
-/// Bytes of the values written for a request: two addresses, a host, two ids, and what stands around them.
-const TEXTS: usize = 320;
 /// Gateways may stand behind each other; a request that met this many is going round.
 const LOOPS: usize = 4;
 /// Cookies with this prefix are the gateway's: an agency can neither set nor read them.
@@ -37,27 +37,32 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_GATEWAY_ASSERTION: HeaderName = HeaderName::from_static("x-gateway-assertion");
-const X_GATEWAY_SUBJECT: HeaderName = HeaderName::from_static("x-gateway-subject");
-const X_GATEWAY_LEVEL: HeaderName = HeaderName::from_static("x-gateway-level");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const X_POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 
-/// Fields of one hop, whatever `Connection` says (HP-1). Framing is written anew by each hop. [`Present::HOP`] has the same.
-const HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-    header::TRAILER,
+/// Fields of one hop, whatever `Connection` says (HP-1). Framing is written anew by each hop. [`Present::HOP`] is all of them.
+static HOP: [(Present, HeaderName); 9] = [
+    (Present::CONNECTION, header::CONNECTION),
+    (Present::KEEP_ALIVE, KEEP_ALIVE),
+    (Present::PROXY_CONNECTION, PROXY_CONNECTION),
+    (Present::TE, header::TE),
+    (Present::TRANSFER_ENCODING, header::TRANSFER_ENCODING),
+    (Present::UPGRADE, header::UPGRADE),
+    (Present::PROXY_AUTHORIZATION, header::PROXY_AUTHORIZATION),
+    (Present::PROXY_AUTHENTICATE, header::PROXY_AUTHENTICATE),
+    (Present::TRAILER, header::TRAILER),
+];
+/// `Alt-Svc` would lead callers around the gateway; the rest tells of an agency's software, or speaks in our name.
+static SOFTWARE: [(Present, HeaderName); 4] = [
+    (Present::SERVER, header::SERVER),
+    (Present::X_POWERED_BY, X_POWERED_BY),
+    (Present::ALT_SVC, header::ALT_SVC),
+    (Present::PROXY_STATUS, PROXY_STATUS),
 ];
 
-/// Makes a caller's fields the agency's.
+/// Makes a caller's fields the agency's. Gives those that are added, as lines; `headers` has no other of their names.
 pub fn to_agency(
     headers: &mut HeaderMap,
     arrived: &Arrived,
@@ -66,12 +71,12 @@ pub fn to_agency(
     agency: &AgencyLive,
     signer: &Signer,
     now: UnixTime,
-) -> Result<(), Failure> {
+) -> Result<Bytes, Failure> {
     let present = Present::of(headers);
     let authorization = if present.has(Present::AUTHORIZATION) { headers.remove(header::AUTHORIZATION) } else { None };
     if present.has(Present::HOP) {
-        let te_trailers = has_token(headers, &header::TE, b"trailers");
-        strip_hop(headers);
+        let te_trailers = present.has(Present::TE) && has_token(headers, &header::TE, b"trailers");
+        strip_hop(headers, present, None);
         if te_trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
@@ -85,35 +90,47 @@ pub fn to_agency(
     if present.has(Present::COOKIE) {
         drop_own_cookies(headers);
     }
-    via(headers, arrived.version, present)?;
-    // All values that are written here share one allocation.
-    let mut text = BytesMut::with_capacity(TEXTS);
-    forwarded(headers, arrived, conn, present, &mut text);
-    if !arrived.authority.written().is_empty() {
-        headers.insert(header::HOST, shared(arrived.authority.written().clone()));
+    let mut added = Lines::default();
+    via(headers, arrived.version, present, &mut added)?;
+    forwarded(headers, arrived, conn, present, &mut added);
+    let host = arrived.authority.written();
+    if !host.is_empty() && headers.get(header::HOST).is_none_or(|given| given.as_bytes() != host) {
+        headers.insert(header::HOST, shared(host.clone()));
     }
-    text.put_slice(arrived.request_id.as_bytes());
-    headers.insert(X_REQUEST_ID, cut(&mut text));
-    trace(headers, arrived.trusted, present, &mut text);
+    added.field("x-request-id", arrived.request_id.as_bytes());
+    trace(headers, arrived.trusted, present, &mut added);
     max_forwards(headers, &arrived.method);
-    identity(headers, authorization, permit, agency, signer, now);
-    Ok(())
+    identity(&mut (headers, &mut added), authorization, permit, agency, signer, now);
+    Ok(added.freeze())
 }
 
-fn strip_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+/// `spared`: what `Connection` cannot take away.
+fn strip_hop(headers: &mut HeaderMap, present: Present, spared: Option<HeaderName>) {
+    if present.has(Present::CONNECTION) {
+        // The usual options name no field, or one that goes in any case.
+        let usual = |option: &&[u8]| {
+            let any = [&b"keep-alive"[..], b"close", b"upgrade"];
+            !any.iter().any(|usual| option.eq_ignore_ascii_case(usual))
+        };
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-            .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+            .flat_map(|value| value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(usual))
+            .filter_map(|option| HeaderName::from_bytes(option).ok())
+            .filter(|name| Some(name) != spared.as_ref())
             .collect();
         for name in named {
             headers.remove(name);
         }
     }
-    for name in HOP {
-        headers.remove(name);
+    remove(headers, present, &HOP);
+}
+
+fn remove(headers: &mut HeaderMap, present: Present, names: &'static [(Present, HeaderName)]) {
+    for (kind, name) in names {
+        if present.has(*kind) {
+            headers.remove(name);
+        }
     }
 }
 
@@ -123,63 +140,62 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
 }
 
 /// HP-2; RFC 9110 §7.6.3.
-fn via(headers: &mut HeaderMap, version: Version, present: Present) -> Result<(), Failure> {
-    let ours: HeaderValue = match version {
-        Version::HTTP_10 => HeaderValue::from_static("1.0 darvazeh"),
-        Version::HTTP_2 => HeaderValue::from_static("2 darvazeh"),
-        _ => HeaderValue::from_static("1.1 darvazeh"),
+fn via(headers: &mut HeaderMap, version: Version, present: Present, added: &mut Lines) -> Result<(), Failure> {
+    let ours: &[u8] = match version {
+        Version::HTTP_10 => b"1.0 darvazeh",
+        Version::HTTP_2 => b"2 darvazeh",
+        _ => b"1.1 darvazeh",
     };
-    if !present.has(Present::VIA) {
-        headers.insert(header::VIA, ours);
-        return Ok(());
-    }
+    let before = if present.has(Present::VIA) { take_list(headers, &header::VIA) } else { BytesMut::new() };
     let is_ours = |hop: &&[u8]| hop.trim_ascii().rsplit(|b| *b == b' ').next() == Some(PSEUDONYM.as_bytes());
-    let hops = headers.get_all(header::VIA).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
-    if hops.filter(is_ours).count() >= LOOPS {
+    if before[..].split(|b| *b == b',').filter(is_ours).count() >= LOOPS {
         return Err(Failure::Loop);
     }
-    append_to_list(headers, header::VIA, ours);
+    added.write("via", |out| {
+        out.put_slice(&before);
+        out.put_slice(ours);
+    });
     Ok(())
 }
 
 /// FW: RFC 7239 and its older cousins. From a trusted proxy the lists are continued, else begun.
-fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, present: Present, text: &mut BytesMut) {
+fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, present: Present, added: &mut Lines) {
     let peer = if arrived.trusted { conn.peer.ip().to_canonical() } else { arrived.client };
-    write_address(text, peer);
-    let address = cut(text);
-    let host = arrived.authority.written();
+    let (host, scheme) = (arrived.authority.written(), conn.scheme.as_str().as_bytes());
     let is_begun = present.has(Present::X_FORWARDED);
+    let mut begun = |name| if is_begun { take_list(headers, name) } else { BytesMut::new() };
+    let (addresses, hops) = (begun(&X_FORWARDED_FOR), begun(&header::FORWARDED));
     if !is_begun || !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(conn.scheme.as_str()));
+        added.field("x-forwarded-proto", scheme);
     }
     if !host.is_empty() && (!is_begun || !headers.contains_key(X_FORWARDED_HOST)) {
-        headers.insert(X_FORWARDED_HOST, shared(host.clone()));
+        added.field("x-forwarded-host", host);
     }
-    text.put_slice(b"for=");
-    match peer {
-        IpAddr::V4(_) => text.put_slice(address.as_bytes()),
-        IpAddr::V6(_) => {
-            text.put_slice(b"\"[");
-            text.put_slice(address.as_bytes());
-            text.put_slice(b"]\"");
+    added.write("x-forwarded-for", |out| {
+        out.put_slice(&addresses);
+        write_address(out, peer);
+    });
+    added.write("forwarded", |out| {
+        out.put_slice(&hops);
+        out.put_slice(b"for=");
+        match peer {
+            IpAddr::V4(_) => write_address(out, peer),
+            IpAddr::V6(_) => {
+                out.put_slice(b"\"[");
+                write_address(out, peer);
+                out.put_slice(b"]\"");
+            }
         }
-    }
-    append_to_list(headers, X_FORWARDED_FOR, address);
-    text.put_slice(b";proto=");
-    text.put_slice(conn.scheme.as_str().as_bytes());
-    if !host.is_empty() {
-        // Only a token may stand unquoted, and a port makes it none; a valid host holds no quote.
-        text.put_slice(b";host=\"");
-        text.put_slice(host);
-        text.put_slice(b"\"");
-    }
-    text.put_slice(b";by=_darvazeh");
-    append_to_list(headers, header::FORWARDED, cut(text));
-}
-
-/// What was written last, as a value.
-fn cut(text: &mut BytesMut) -> HeaderValue {
-    shared(text.split().freeze())
+        out.put_slice(b";proto=");
+        out.put_slice(scheme);
+        if !host.is_empty() {
+            // Only a token may stand unquoted, and a port makes it none; a valid host holds no quote.
+            out.put_slice(b";host=\"");
+            out.put_slice(host);
+            out.put_slice(b"\"");
+        }
+        out.put_slice(b";by=_darvazeh");
+    });
 }
 
 /// An IPv4 address by hand: every request has one, and the general formatter costs more than all else here.
@@ -203,41 +219,35 @@ fn write_address(out: &mut BytesMut, address: IpAddr) {
     }
 }
 
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
-    match headers.entry(name) {
-        Entry::Vacant(place) => {
-            place.insert(item);
-        }
-        Entry::Occupied(mut place) => {
-            let mut list = BytesMut::new();
-            for value in place.iter() {
-                list.put_slice(value.as_bytes());
-                list.put_slice(b", ");
-            }
-            list.put_slice(item.as_bytes());
-            place.insert(shared(list.freeze()));
-        }
+/// Takes a list out of the fields: its elements so far, and what separates them from the next.
+fn take_list(headers: &mut HeaderMap, name: &HeaderName) -> BytesMut {
+    let mut list = BytesMut::new();
+    for value in headers.get_all(name) {
+        list.put_slice(value.as_bytes());
+        list.put_slice(b", ");
     }
+    headers.remove(name);
+    list
 }
 
 /// TC: a trusted proxy's trace goes on with a new parent id; anybody else's is not taken over.
-fn trace(headers: &mut HeaderMap, trusted: bool, present: Present, text: &mut BytesMut) {
-    let bits = chance::bits();
-    let given = if trusted && present.has(Present::TRACE) { headers.get(TRACEPARENT) } else { None };
-    let theirs = given.and_then(|value| continued(value.as_bytes()));
-    text.put_slice(b"00-");
-    match theirs {
-        Some((trace_id, _)) => text.put_slice(&trace_id),
-        None => put_hex(text, &bits.to_be_bytes()),
-    }
-    text.put_slice(b"-");
-    put_hex(text, &(chance::bits() as u64 | 1).to_be_bytes());
-    text.put_slice(b"-");
-    text.put_slice(theirs.as_ref().map_or(b"00", |(_, flags)| flags));
+fn trace(headers: &mut HeaderMap, trusted: bool, present: Present, added: &mut Lines) {
+    let given = if present.has(Present::TRACE) { headers.remove(TRACEPARENT) } else { None };
+    let theirs = given.filter(|_| trusted).and_then(|value| continued(value.as_bytes()));
     if theirs.is_none() && present.has(Present::TRACE) {
         headers.remove(TRACESTATE);
     }
-    headers.insert(TRACEPARENT, cut(text));
+    added.write("traceparent", |out| {
+        out.put_slice(b"00-");
+        match theirs {
+            Some((trace_id, _)) => out.put_slice(&trace_id),
+            None => put_hex(out, &chance::bits().to_be_bytes()),
+        }
+        out.put_slice(b"-");
+        put_hex(out, &(chance::bits() as u64 | 1).to_be_bytes());
+        out.put_slice(b"-");
+        out.put_slice(theirs.as_ref().map_or(b"00", |(_, flags)| flags));
+    });
 }
 
 /// Trace id and flags of a valid `traceparent` (W3C Trace Context §3.2): lower-case hex, no zero ids, version not `ff`.
@@ -278,10 +288,40 @@ fn max_forwards(headers: &mut HeaderMap, method: &Method) {
     }
 }
 
+/// Where the agency is told of the caller.
+pub trait Told {
+    /// What may be seen by everybody on the way.
+    fn plain(&mut self, name: &'static str, value: &[u8]);
+    /// What lets its bearer in.
+    fn secret(&mut self, name: HeaderName, value: HeaderValue);
+}
+
+/// The fields of a verdict.
+impl Told for HeaderMap {
+    fn plain(&mut self, name: &'static str, value: &[u8]) {
+        self.insert(name, HeaderValue::from_bytes(value).unwrap_or(HeaderValue::from_static("")));
+    }
+
+    fn secret(&mut self, name: HeaderName, value: HeaderValue) {
+        self.insert(name, value);
+    }
+}
+
+/// A request's own fields, and those that are added.
+impl Told for (&mut HeaderMap, &mut Lines) {
+    fn plain(&mut self, name: &'static str, value: &[u8]) {
+        self.1.field(name, value);
+    }
+
+    fn secret(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.insert(name, value);
+    }
+}
+
 /// What the agency is told of the caller (contract section 3). Also what a verdict tells the agency's own proxy, which has
 /// the caller's `Authorization` itself.
 pub fn identity(
-    headers: &mut HeaderMap,
+    told: &mut impl Told,
     authorization: Option<HeaderValue>,
     permit: &Permit,
     agency: &AgencyLive,
@@ -291,13 +331,13 @@ pub fn identity(
     match agency.identity {
         IdentityKind::None => {}
         IdentityKind::Assertion => {
-            headers.insert(X_GATEWAY_ASSERTION, signer.assertion(permit, &agency.name, now));
+            told.secret(X_GATEWAY_ASSERTION, signer.assertion(permit, &agency.name, now));
         }
         IdentityKind::Headers => {
             if let Some(subject) = signer.pairwise(permit, &agency.name) {
-                headers.insert(X_GATEWAY_SUBJECT, plain(subject.as_bytes()));
+                told.plain("x-gateway-subject", subject.as_bytes());
             }
-            headers.insert(X_GATEWAY_LEVEL, HeaderValue::from(u16::from(permit.level().number())));
+            told.plain("x-gateway-level", Digits::of(permit.level().number().into()).as_bytes());
         }
         // On level 0 credentials are ignored and not forwarded (contract section 5, "Credentials").
         IdentityKind::Token => {
@@ -306,7 +346,7 @@ pub fn identity(
                 None => authorization.filter(|_| !caller.is_session()),
             });
             if let Some(token) = token {
-                headers.insert(header::AUTHORIZATION, token);
+                told.secret(header::AUTHORIZATION, token);
             }
         }
     }
@@ -373,18 +413,9 @@ pub fn clean_bodiless(headers: &mut HeaderMap) {
 fn clean(headers: &mut HeaderMap, present: Present) {
     if present.has(Present::HOP) {
         // An answer's length may stand in `Connection` too, and stays: one to HEAD has nothing else to be learnt from.
-        let length = headers.get(header::CONTENT_LENGTH).cloned();
-        strip_hop(headers);
-        if let Some(length) = length {
-            headers.insert(header::CONTENT_LENGTH, length);
-        }
+        strip_hop(headers, present, Some(header::CONTENT_LENGTH));
     }
-    if present.has(Present::SERVER) {
-        // Alt-Svc would lead callers around the gateway; the rest tells of software or speaks in our name.
-        for name in [header::SERVER, X_POWERED_BY, header::ALT_SVC, PROXY_STATUS] {
-            headers.remove(name);
-        }
-    }
+    remove(headers, present, &SOFTWARE);
     if present.has(Present::GATEWAYS) {
         while let Some(name) = headers.keys().find(|name| is_gateways(name.as_str())).cloned() {
             headers.remove(&name);
@@ -445,10 +476,6 @@ fn refuse_own_cookies(headers: &mut HeaderMap) {
 /// A value made of pieces that were valid values before.
 fn shared(bytes: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""))
-}
-
-fn plain(bytes: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(bytes).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

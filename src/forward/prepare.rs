@@ -64,8 +64,8 @@ pub fn prepare(
 ) -> Result<Prepared, Failure> {
     let mut headers = std::mem::take(&mut arrived.headers);
     let wish = Wish::of(&arrived.upgrade, &headers);
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
-    headers::to_agency(&mut headers, arrived, conn, permit, agency, signer, now)?;
+    let key = if wish.is_upgrade() { headers.get(header::SEC_WEBSOCKET_KEY).cloned() } else { None };
+    let added = headers::to_agency(&mut headers, arrived, conn, permit, agency, signer, now)?;
     let wish = wish.prepare(&mut headers, key)?;
     let limits = Limits::of(way.timeouts.request, &headers);
     limits.tell(&mut headers, Duration::ZERO);
@@ -73,6 +73,7 @@ pub fn prepare(
         method: arrived.method.clone(),
         target: target(&arrived.path, arrived.query.as_ref(), way),
         headers,
+        added,
         upgrade: wish.is_upgrade(),
     };
     Ok(Prepared {

@@ -20,6 +20,7 @@ use http_body::Body as _;
 pub use self::answer::{AnswerBody, Home};
 use self::upload::Upload;
 use super::head::{self, Framing, HeadLimits, ResponseHead, Scan, write_decimal, write_field};
+use super::lines;
 use super::transport::{Transport, Wire};
 use super::watchdog::Watchdog;
 use crate::body::{Body, BodyError};
@@ -55,14 +56,27 @@ pub struct Parked {
 }
 
 /// What is asked of the agency. Fields of framing and of the hop are written here, and must not be in `headers`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outgoing {
     pub method: Method,
     /// Path and query.
     pub target: Bytes,
     pub headers: HeaderMap,
+    /// More of them, as [`lines`].
+    pub added: Bytes,
     /// `Connection: upgrade` is to be said.
     pub upgrade: bool,
+}
+
+impl Outgoing {
+    /// All fields.
+    pub fn fields(&self) -> HeaderMap {
+        let mut fields = self.headers.clone();
+        lines::fields(&self.added).for_each(|(name, value)| {
+            fields.append(name, value);
+        });
+        fields
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +183,6 @@ impl Upstream {
             return Ok(Answer { head, body: AnswerBodyOrUpgrade::Upgraded(self, home) });
         }
         let reusable = head.keep_alive;
-        self.dog.set(patience.idle);
         let body = AnswerBody::new(self, upload, framing, reusable, patience.idle, home);
         Ok(Answer { head, body: body.or_whole() })
     }
@@ -233,12 +246,15 @@ fn write_head(request: &Outgoing, body: &Body) -> (BytesMut, bool) {
     out.put_slice(b" ");
     out.extend_from_slice(&request.target);
     out.put_slice(b" HTTP/1.1\r\n");
+    let mut te = false;
     for (name, value) in &request.headers {
+        te |= *name == header::TE;
         write_field(&mut out, name.as_str().as_bytes(), value.as_bytes());
     }
+    out.extend_from_slice(&request.added);
     if request.upgrade {
         out.put_slice(b"connection: upgrade\r\n");
-    } else if request.headers.contains_key(header::TE) {
+    } else if te {
         // RFC 9110 §10.1.4: it is for this hop, and says so.
         out.put_slice(b"connection: te\r\n");
     }

@@ -24,8 +24,8 @@ pub struct HeadLimits {
 /// Room on the stack for the usual number of header lines; more (by configuration) go to the heap.
 const STACK_HEADERS: usize = 128;
 
-/// Room for the fields that a request, and an answer, get on their way: the map need not grow.
-const TO_AGENCY: usize = 12;
+/// Room for the fields that an answer gets on its way: the map need not grow. Those of a request are added as
+/// [`lines`](super::lines).
 const TO_CALLER: usize = 4;
 
 /// Why a head is refused. The text is for the caller's developer and repeats nothing of what was sent.
@@ -71,6 +71,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     pub expect_continue: bool,
     pub upgrade: bool,
+    /// The caller takes trailers (HP-7; RFC 9110 §6.5.1).
+    pub trailers: bool,
 }
 
 #[derive(Debug)]
@@ -185,18 +187,14 @@ fn request_head(head: &Bytes, parsed: &httparse::Request<'_, '_>) -> Result<Requ
     let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut fields = Fields::default();
-    let headers = collect(head, parsed.headers, &mut fields, TO_AGENCY)?;
+    let headers = collect(head, parsed.headers, &mut fields, 0)?;
     let framing = fields.framing(version)?.unwrap_or(Framing::Empty);
-    let expect_continue = match headers.get(header::EXPECT) {
-        Some(value) if version == Version::HTTP_11 => {
-            if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-                return Err(HeadFault::Expectation);
-            }
-            framing != Framing::Empty
-        }
+    let expect_continue = match fields.expect {
+        Some(false) if version == Version::HTTP_11 => return Err(HeadFault::Expectation),
+        Some(true) if version == Version::HTTP_11 => framing != Framing::Empty,
         _ => false,
     };
-    let connection = Connection::read(&headers);
+    let connection = fields.connection;
     let upgrade = connection.upgrade && version == Version::HTTP_11 && headers.contains_key(header::UPGRADE);
     Ok(RequestHead {
         method,
@@ -206,13 +204,18 @@ fn request_head(head: &Bytes, parsed: &httparse::Request<'_, '_>) -> Result<Requ
         keep_alive: connection.keeps_alive(version),
         expect_continue,
         upgrade,
+        trailers: fields.trailers,
         headers,
     })
 }
 
-/// What the field lines say of the body, gathered while they are copied.
+/// What the field lines say of the body and the connection, gathered while they are copied.
 #[derive(Default)]
 struct Fields {
+    connection: Connection,
+    /// Whether the first `Expect` is `100-continue`.
+    expect: Option<bool>,
+    trailers: bool,
     lengths: u32,
     length: u64,
     codings: u32,
@@ -231,6 +234,12 @@ impl Fields {
         } else if *name == header::TRANSFER_ENCODING {
             self.codings += 1;
             self.chunked = value.eq_ignore_ascii_case(b"chunked");
+        } else if *name == header::CONNECTION {
+            self.connection.note(value);
+        } else if *name == header::EXPECT {
+            self.expect.get_or_insert(value.eq_ignore_ascii_case(b"100-continue"));
+        } else if *name == header::TE {
+            self.trailers |= options(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         }
     }
 
@@ -287,18 +296,18 @@ struct Connection {
     upgrade: bool,
 }
 
+/// The elements of a list of tokens.
+fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii)
+}
+
 impl Connection {
-    fn read(headers: &HeaderMap) -> Connection {
-        let mut found = Connection::default();
-        for value in headers.get_all(header::CONNECTION) {
-            for option in value.as_bytes().split(|b| *b == b',') {
-                let option = option.trim_ascii();
-                found.close |= option.eq_ignore_ascii_case(b"close");
-                found.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                found.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-            }
+    fn note(&mut self, value: &[u8]) {
+        for option in options(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
-        found
     }
 
     fn keeps_alive(self, version: Version) -> bool {
@@ -347,7 +356,7 @@ fn response_head(
     // A body that comes nevertheless would be read as the next answer.
     let unclear = status == StatusCode::NO_CONTENT && said.is_some_and(|said| said != Framing::Empty);
     let lasts = framing != Framing::UntilClose && !unclear;
-    let keep_alive = Connection::read(&headers).keeps_alive(version) && lasts;
+    let keep_alive = fields.connection.keeps_alive(version) && lasts;
     Ok((ResponseHead { status, version, headers, keep_alive }, framing))
 }
 

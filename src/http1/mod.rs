@@ -11,6 +11,7 @@ pub mod chunked;
 pub mod client;
 pub mod frames;
 pub mod head;
+pub mod lines;
 pub mod server;
 pub mod socket;
 #[cfg(test)]

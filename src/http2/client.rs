@@ -129,7 +129,7 @@ fn head(request: &Outgoing, scheme: Scheme) -> Result<Request<()>, Failure> {
     *head.method_mut() = request.method.clone();
     *head.version_mut() = Version::HTTP_2;
     *head.uri_mut() = Uri::from_parts(uri).map_err(|_| Failure::Unsayable("the request cannot be said in HTTP/2"))?;
-    *head.headers_mut() = request.headers.clone();
+    *head.headers_mut() = request.fields();
     head.headers_mut().remove(header::HOST);
     Ok(head)
 }

@@ -1,17 +1,21 @@
-//! What `server` must know of, and put into, the bytes that `h2` writes: how long the caller has taken none of them, and an
-//! early GOAWAY: "open no more streams", some time before the one that says which stream was the last.
+//! What `server` must know of, and put into, the bytes that `h2` writes: how long the caller has taken none of them, an early
+//! GOAWAY, and that what many streams have to say at once leaves in one write.
 //!
-//! RFC 9113 §6.8 wants both, and at least a round trip between them, so that a stream that is on its way is served. `h2` sends
-//! both, and takes the answer to its PING for that round trip; but a client answers a PING before it sends the requests it
-//! has ready, and those would be turned away. So the first GOAWAY is written here, between two frames of `h2`, and `h2` says
-//! its own later. Used by `server` alone.
+//! RFC 9113 §6.8 wants "open no more streams" some time before the GOAWAY that says which stream was the last, and at least a
+//! round trip between them, so that a stream that is on its way is served. `h2` sends both, and takes the answer to its PING
+//! for that round trip; but a client answers a PING before it sends the requests it has ready, and those would be turned
+//! away. So the first GOAWAY is written here, between two frames of `h2`, and `h2` says its own later.
+//!
+//! `h2` flushes after each DATA frame of some size, which would be a TLS record and a system call for each answer. Here bytes
+//! are gathered, and leave when the server says so: once `h2` has nothing more to do for now. Used by `server` alone.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -22,94 +26,139 @@ const HEADERS: u8 = 1;
 const PUSH_PROMISE: u8 = 5;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
+/// What is gathered before it leaves in any case: what a TLS record holds (RFC 8446 §5.1).
+const GATHERED: usize = 16 * 1024;
 
 /// The server's hold on the transport below `h2`.
-#[derive(Clone, Default)]
-pub struct Announcer(Rc<State>);
+pub struct Announcer<T>(Rc<RefCell<Outlet<T>>>);
 
-#[derive(Default)]
-struct State {
-    wanted: Cell<bool>,
-    blocked: Cell<Option<Instant>>,
-}
+impl<T: AsyncWrite + Unpin> Announcer<T> {
+    /// From now on bytes leave by [`poll_flush`](Announcer::poll_flush), or when there are many. Before, whenever `h2` says.
+    pub fn gather(&self) {
+        self.0.borrow_mut().gathers = true;
+    }
 
-impl Announcer {
     /// Has the GOAWAY written with the next flush.
     pub fn announce(&self) {
-        self.0.wanted.set(true);
+        self.0.borrow_mut().wanted = true;
+    }
+
+    /// Sends what was gathered.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_flush(cx)
     }
 
     /// Since when there is something to write and the caller takes none of it.
     pub fn blocked_since(&self) -> Option<Instant> {
-        self.0.blocked.get()
-    }
-
-    fn note<T>(&self, written: &Poll<T>) {
-        let since = if written.is_pending() { self.0.blocked.get().or_else(|| Some(Instant::now())) } else { None };
-        self.0.blocked.set(since);
+        self.0.borrow().blocked
     }
 }
 
 /// The transport below `h2`.
-pub struct Announcing<T> {
+pub struct Announcing<T>(Rc<RefCell<Outlet<T>>>);
+
+struct Outlet<T> {
     io: T,
-    announcer: Announcer,
-    /// Of the GOAWAY, what is still to be written.
-    left: &'static [u8],
+    gathers: bool,
+    /// Empty holds no memory: a connection may be idle for long.
+    gathered: BytesMut,
+    /// There are bytes in `io` that have not left.
+    unsent: bool,
+    wanted: bool,
+    blocked: Option<Instant>,
     frames: Frames,
 }
 
 impl<T> Announcing<T> {
-    pub fn new(io: T) -> (Announcing<T>, Announcer) {
-        let announcer = Announcer::default();
-        (Announcing { io, announcer: announcer.clone(), left: &[], frames: Frames::default() }, announcer)
+    pub fn new(io: T) -> (Announcing<T>, Announcer<T>) {
+        let outlet = Rc::new(RefCell::new(Outlet {
+            io,
+            gathers: false,
+            gathered: BytesMut::new(),
+            unsent: false,
+            wanted: false,
+            blocked: None,
+            frames: Frames::default(),
+        }));
+        (Announcing(outlet.clone()), Announcer(outlet))
     }
 }
 
-impl<T: AsyncWrite + Unpin> Announcing<T> {
-    fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.announcer.0.wanted.get() && self.frames.is_between() {
-            self.announcer.0.wanted.set(false);
-            self.left = &GOAWAY;
+impl<T: AsyncWrite + Unpin> Outlet<T> {
+    fn announce(&mut self) {
+        if self.wanted && self.frames.is_between() {
+            self.wanted = false;
+            self.gathered.extend_from_slice(&GOAWAY);
         }
-        while !self.left.is_empty() {
-            let written = Pin::new(&mut self.io).poll_write(cx, self.left);
-            self.announcer.note(&written);
+    }
+
+    fn note<R>(&mut self, written: &Poll<R>) {
+        self.blocked = if written.is_pending() { self.blocked.or_else(|| Some(Instant::now())) } else { None };
+    }
+
+    /// Hands what was gathered on.
+    fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.gathered);
+            self.note(&written);
             let n = ready!(written)?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.left = &self.left[n..];
+            self.gathered.advance(n);
+            self.unsent = true;
+        }
+        self.gathered = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.announce();
+        if self.gathered.len() >= GATHERED {
+            ready!(self.poll_hand_on(cx))?;
+        }
+        if self.gathered.capacity() == 0 {
+            self.gathered.reserve(GATHERED);
+        }
+        let n = bytes.len().min(GATHERED.saturating_sub(self.gathered.len()));
+        self.gathered.extend_from_slice(&bytes[..n]);
+        self.frames.pass(&bytes[..n]);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.announce();
+        ready!(self.poll_hand_on(cx))?;
+        if self.unsent {
+            let flushed = Pin::new(&mut self.io).poll_flush(cx);
+            self.note(&flushed);
+            ready!(flushed)?;
+            self.unsent = false;
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Announcing<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().io).poll_read(cx, buf)
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Announcing<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_announce(cx))?;
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.announcer.note(&written);
-        let n = ready!(written)?;
-        self.frames.pass(&buf[..n]);
-        Poll::Ready(Ok(n))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().poll_write(cx, buf)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_announce(cx))?;
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.announcer.note(&flushed);
-        flushed
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut outlet = self.0.borrow_mut();
+        if outlet.gathers { Poll::Ready(Ok(())) } else { outlet.poll_flush(cx) }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut outlet = self.0.borrow_mut();
+        ready!(outlet.poll_flush(cx))?;
+        Pin::new(&mut outlet.io).poll_shutdown(cx)
     }
 }
 
@@ -156,6 +205,8 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future;
+    use std::task::Waker;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
@@ -178,7 +229,7 @@ mod tests {
                 io.write_all(&[*byte]).await.unwrap();
             }
             io.flush().await.unwrap();
-            drop(io);
+            drop((io, announcer));
             let mut read = Vec::new();
             theirs.read_to_end(&mut read).await.unwrap();
             let place = read.windows(GOAWAY.len()).position(|some| some == GOAWAY).unwrap();
@@ -187,5 +238,30 @@ mod tests {
             read.drain(place..place + GOAWAY.len());
             assert_eq!(read, sent);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_flushed_piece_by_piece_leaves_at_once_and_a_record_full_of_it_at_the_latest() {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let (mut io, announcer) = Announcing::new(ours);
+        io.write_all(b"settings").await.unwrap();
+        io.flush().await.unwrap();
+        let mut read = vec![0; 32 * 1024];
+        assert_eq!(theirs.read(&mut read).await.unwrap(), 8, "a handshake waits for nothing");
+        announcer.gather();
+        for piece in [&b"one"[..], b"two", b"three"] {
+            io.write_all(piece).await.unwrap();
+            io.flush().await.unwrap();
+        }
+        let mut waiting = std::pin::pin!(theirs.read(&mut read));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        std::future::poll_fn(|cx| announcer.poll_flush(cx)).await.unwrap();
+        let n = waiting.await.unwrap();
+        assert_eq!(&read[..n], b"onetwothree");
+        let long = vec![7; GATHERED + 1];
+        io.write_all(&long).await.unwrap();
+        assert_eq!(theirs.read(&mut read).await.unwrap(), GATHERED);
+        io.shutdown().await.unwrap();
+        assert_eq!(theirs.read(&mut read).await.unwrap(), 1, "nothing is left behind at the end");
     }
 }

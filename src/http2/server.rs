@@ -19,6 +19,7 @@ use super::receive::Receiving;
 use super::send::{SendError, Sending};
 use crate::body::Body;
 use crate::closing::{Ear, Word};
+use crate::date;
 use crate::http1::head::HeadFault;
 use crate::http1::server::Service;
 use crate::http1::tunnel;
@@ -81,6 +82,7 @@ pub async fn serve<S: Service + 'static>(
         .enable_connect_protocol()
         .handshake::<_, Bytes>(io);
     let Ok(Ok(mut connection)) = tokio::time::timeout(settings.header_time, handshake).await else { return };
+    announcer.gather();
     let mut dog = Watchdog::new(settings.header_time);
     // Armed only once the caller does not read.
     let mut stuck = None;
@@ -103,6 +105,10 @@ pub async fn serve<S: Service + 'static>(
             }
             if let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 return Poll::Ready(Some(accepted));
+            }
+            // What all streams had to say in this turn leaves at once.
+            if let Poll::Ready(Err(_)) = announcer.poll_flush(cx) {
+                return Poll::Ready(Some(None));
             }
             if let Some(since) = announcer.blocked_since() {
                 let stuck = stuck.get_or_insert_with(|| Watchdog::new(settings.idle));
@@ -276,10 +282,8 @@ async fn answer(
     if !bodiless && let Some(length) = body.size_hint().exact() {
         parts.headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    if !parts.headers.contains_key(header::DATE)
-        && let Ok(date) = http::HeaderValue::from_str(&httpdate::fmt_http_date(std::time::SystemTime::now()))
-    {
-        parts.headers.insert(header::DATE, date);
+    if !parts.headers.contains_key(header::DATE) {
+        parts.headers.insert(header::DATE, date::now());
     }
     let end = bodiless || body.is_end_stream();
     let Ok(send) = respond.send_response(Response::from_parts(parts, ()), end) else { return };

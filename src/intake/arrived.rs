@@ -90,8 +90,9 @@ impl Arrived {
             false => conn.peer.ip().to_canonical(),
         };
         spoof::clean(&mut headers, trusted_peer);
-        let request_id = headers
-            .remove("x-request-id")
+        // Anybody else's is gone already.
+        let given = if trusted_peer { headers.remove("x-request-id") } else { None };
+        let request_id = given
             .and_then(|given| RequestId::from_trusted(given.as_bytes()))
             .unwrap_or_else(|| RequestId::from_bits(chance::bits()));
         let settled = settle(&method, &target, version, &headers, uri);

@@ -1,6 +1,7 @@
 //! More than a worker can bear: what share of it is turned away, and whose.
 //!
-//! The signal is how long a worker's queue is: the delay of a timer that has to wait for its turn like everything else. As in
+//! The signal is how long a worker's queue is: the delay of a timer that has to wait for its turn like everything else, or for
+//! how long some connections have been waiting to be accepted. As in
 //! CoDel (RFC 8289), the least delay of an interval counts, so that a burst is no overload; while it stays above the target,
 //! the share that is turned away grows, and shrinks again below it. The lowest priority bears it first. One of these belongs to
 //! each worker: nothing is shared. It reads no clock and answers nothing; `listen` feeds it, the pipeline asks it.
@@ -50,6 +51,8 @@ pub struct Overload {
     arrived: Cell<[u32; CLASSES]>,
     connections: Cell<u32>,
     least: Cell<Duration>,
+    /// For how long there have been connections that nobody had the time to accept; since the last measurement.
+    backlog: Cell<Duration>,
     /// Intervals in a row in which the queue stayed, and how long they were.
     late: Cell<(u32, Duration)>,
     /// How long a connection may have waited for its turn.
@@ -61,12 +64,13 @@ pub struct Overload {
 
 impl Default for Overload {
     fn default() -> Overload {
-        let (share, shares, arrived, connections, late, patience, too_late) = Default::default();
+        let (share, shares, arrived, connections, backlog, late, patience, too_late) = Default::default();
         Overload {
             share,
             shares,
             arrived,
             connections,
+            backlog,
             late,
             patience,
             too_late,
@@ -97,9 +101,14 @@ impl Overload {
         }
     }
 
+    /// Some connections still wait to be accepted, and have done so for this long without a moment when none did.
+    pub fn backlog(&self, delay: Duration) {
+        self.backlog.set(self.backlog.get().max(delay));
+    }
+
     /// One measurement: how late a timer was.
     pub fn sample(&self, delay: Duration) {
-        self.least.set(self.least.get().min(delay));
+        self.least.set(self.least.get().min(delay.max(self.backlog.take())));
     }
 
     /// Whether anybody is turned away now.
@@ -213,6 +222,23 @@ mod tests {
             }
             assert_eq!(interval(&overload, [1000, 1000, 1000], 1, 0), [0; 3]);
         }
+    }
+
+    #[test]
+    fn connections_that_nobody_comes_to_accept_are_a_queue() {
+        let overload = Overload::default();
+        for n in 0..8 {
+            (0..100).for_each(|_| _ = overload.draw());
+            overload.backlog(Duration::from_millis(100 * n));
+            interval(&overload, [0, 0, 0], 1, 0);
+        }
+        assert!(overload.is_on(), "though each turn is short");
+        overload.backlog(Duration::from_millis(900));
+        overload.sample(Duration::ZERO);
+        for _ in 0..100 {
+            interval(&overload, [100, 100, 100], 1, 0);
+        }
+        assert!(!overload.is_on(), "and none are left: it is over");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +31,7 @@ use crate::{http1, http2};
 
 /// RFC 9113 §3.4: what an HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Connections taken before what came with the last ones is looked at: some 50 ms of handshakes.
+/// Connections taken before what came with the last ones is looked at: some 20 to 60 ms of handshakes.
 const AT_ONCE: i32 = 128;
 /// What TLS holds of HTTP/2 for a caller who does not read: a frame. `h2` writes frame by frame, so that a caller who does is
 /// not slowed; HTTP/1.1 holds no more than one piece of a body by itself.
@@ -39,32 +41,47 @@ const BREATH: Duration = Duration::from_millis(50);
 
 /// Accepts until closing is said. Connections that wait in the backlog then are still taken: they were let in.
 ///
-/// In overload all that wait are taken in one go, without regard to the runtime's budget of a turn: those that stay in the
-/// backlog make no queue that `limit::overload` can see. Before, [`AT_ONCE`], so that turns stay short enough to notice it.
+/// In overload all that wait are taken in one go, without regard to the runtime's budget of a turn, so that who is turned away
+/// is so at once. Before, [`AT_ONCE`], so that turns stay short enough to notice it; for how long some had to stay in the backlog
+/// is told to `limit::overload`, which cannot see them.
 pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc<Worker>, closing: Closing) {
     tokio::task::unconstrained(accept_all(socket, listener, worker, closing)).await;
 }
 
 async fn accept_all(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc<Worker>, closing: Closing) {
     let ear = closing.listen();
-    let mut in_one_go = 0;
+    // The same socket without the runtime: a connection that is turned away at once need not be made known to that.
+    let bare = socket.as_fd().try_clone_to_owned().map(std::net::TcpListener::from);
+    let (mut in_one_go, mut behind) = (0, None);
     loop {
         in_one_go += 1;
         if in_one_go >= if worker.overload.is_on() { BACKLOG } else { AT_ONCE } {
             in_one_go = 0;
+            worker.overload.backlog(behind.get_or_insert_with(Instant::now).elapsed());
             tokio::task::yield_now().await;
         }
         let accepted = poll_fn(|cx| {
             if ear.poll(cx) >= Word::Last {
                 return Poll::Ready(None);
             }
-            socket.poll_accept(cx).map(Some)
+            let polled = socket.poll_accept(cx);
+            if polled.is_pending() {
+                (in_one_go, behind) = (0, None);
+            }
+            polled.map(Some)
         })
         .await;
         match accepted {
-            Some(Ok((stream, peer))) => admit(stream, peer, &listener, &worker, &closing),
+            Some(Ok((stream, peer))) => admit(peer, || Ok(stream), &listener, &worker, &closing),
             Some(Err(_)) => tokio::time::sleep(BREATH).await,
             None => break,
+        }
+        while worker.overload.is_on()
+            && in_one_go < BACKLOG
+            && let Ok(Ok((stream, peer))) = bare.as_ref().map(std::net::TcpListener::accept)
+        {
+            in_one_go += 1;
+            admit(peer, || known(stream), &listener, &worker, &closing);
         }
     }
     // Asked of the system, not of the runtime: that may not have heard yet of the last that came. Bounded, since under
@@ -72,15 +89,23 @@ async fn accept_all(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc
     let Ok(socket) = socket.into_std() else { return };
     for _ in 0..BACKLOG {
         let Ok((stream, peer)) = socket.accept() else { return };
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            admit(stream, peer, &listener, &worker, &closing);
-        }
+        admit(peer, || known(stream), &listener, &worker, &closing);
     }
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, worker: &Rc<Worker>, closing: &Closing) {
+/// Made known to the runtime.
+fn known(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
+}
+
+fn admit(
+    peer: SocketAddr,
+    stream: impl FnOnce() -> io::Result<TcpStream>,
+    listener: &Arc<ListenerLive>,
+    worker: &Rc<Worker>,
+    closing: &Closing,
+) {
     let settings = listener.settings.load_full();
     let refused = &worker.books.tally.refused;
     let draw = worker.overload.draw();
@@ -92,6 +117,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerLive>, work
         Err(Full::Address) => return count(&refused.address),
         Err(Full::Listener) => return count(&refused.listener),
     };
+    let Ok(stream) = stream() else { return };
     // An answer must not wait for the acknowledgement of the one before (Nagle).
     let _ = stream.set_nodelay(true);
     let (id, name) = (listener.id, listener.name());

@@ -279,7 +279,7 @@ impl Judge<'_> {
         let prepared = prepare(arrived, &permit, &self.conn, agency, &route.way, signer, now);
         let prepared = prepared.map_err(Refusal::Forward)?;
         let outgoing = prepared.outgoing();
-        Ok(Verdict::Forward { target: mask::target(&outgoing.target), headers: mask::fields(&outgoing.headers) })
+        Ok(Verdict::Forward { target: mask::target(&outgoing.target), headers: mask::fields(&outgoing.fields()) })
     }
 
     async fn admit(&mut self, id: RouteId, arrived: &Arrived) -> Result<auth::Permit, Denied> {

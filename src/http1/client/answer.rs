@@ -61,7 +61,10 @@ impl<H: Home> AnswerBody<H> {
             State::Length(length) if connection.wire.unread.len() as u64 >= length => {
                 connection.wire.unread.split_to(length as usize).freeze()
             }
-            _ => return AnswerBodyOrUpgrade::Stream(self),
+            _ => {
+                connection.dog.set(self.idle);
+                return AnswerBodyOrUpgrade::Stream(self);
+            }
         };
         self.end();
         AnswerBodyOrUpgrade::Whole(whole)

@@ -27,7 +27,7 @@ async fn pair() -> (Box<Upstream>, TcpStream) {
 fn request(method: Method) -> Outgoing {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, http::HeaderValue::from_static("x"));
-    Outgoing { method, target: Bytes::from_static(b"/a"), headers, upgrade: false }
+    Outgoing { method, target: Bytes::from_static(b"/a"), headers, ..Outgoing::default() }
 }
 
 /// Sends a request to an agency that reads its head and answers `answer` word for word, then closes if told so.

@@ -1,12 +1,12 @@
 //! Writing an answer: the head and whatever of the body is there in one write, then the rest as it comes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap};
@@ -16,6 +16,7 @@ use http_body::{Body as _, Frame};
 use super::body::Connection;
 use crate::body::Body;
 use crate::closing::{Ear, Word};
+use crate::date;
 use crate::http1::chunked;
 use crate::http1::head::{RequestHead, write_decimal, write_field, write_fields, write_status_line};
 use crate::http1::watchdog::Watchdog;
@@ -40,7 +41,7 @@ impl Request {
             head_only: head.method == Method::HEAD,
             http10: head.version == Version::HTTP_10,
             keep_alive: head.keep_alive,
-            trailers: accepts_trailers(&head.headers),
+            trailers: head.trailers,
         }
     }
 
@@ -48,13 +49,6 @@ impl Request {
     pub(super) fn unknown() -> Request {
         Request { head_only: false, http10: false, keep_alive: false, trailers: false }
     }
-}
-
-/// HP-7: trailers are sent only to those who said `TE: trailers` (RFC 9110 §6.5.1).
-fn accepts_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TE).iter().any(|value| {
-        value.as_bytes().split(|b| *b == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    })
 }
 
 /// What becomes of the connection.
@@ -140,7 +134,9 @@ fn write_head(
     request: Request,
 ) {
     write_status_line(out, status);
+    let mut dated = false;
     for (name, value) in headers {
+        dated |= *name == header::DATE;
         // The framing is ours to say; the length of an answer that has no body here (HEAD, 304) is the agency's.
         let ours = *name == header::TRANSFER_ENCODING
             || (*name == header::CONNECTION && status != StatusCode::SWITCHING_PROTOCOLS)
@@ -158,8 +154,8 @@ fn write_head(
         Coding::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         Coding::None | Coding::UntilClose => {}
     }
-    if !headers.contains_key(header::DATE) {
-        write_date(out);
+    if !dated {
+        write_field(out, b"date", date::now().as_bytes());
     }
     if close {
         out.put_slice(b"connection: close\r\n");
@@ -173,22 +169,6 @@ pub(super) fn write_interim(out: &mut BytesMut, status: StatusCode, headers: &He
     write_status_line(out, status);
     write_fields(out, headers);
     out.put_slice(b"\r\n");
-}
-
-thread_local! {
-    static DATE: Cell<(u64, [u8; 29])> = const { Cell::new((0, [b' '; 29])) };
-}
-
-/// RFC 9110 §6.6.1; formatted once a second.
-fn write_date(out: &mut BytesMut) {
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (at, mut text) = DATE.get();
-    if at != second {
-        text.copy_from_slice(&httpdate::fmt_http_date(now).as_bytes()[..29]);
-        DATE.set((second, text));
-    }
-    write_field(out, b"date", &text);
 }
 
 /// What is on its way to the socket: `out`, then `direct`, then the line end of a chunk.
