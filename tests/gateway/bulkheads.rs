@@ -167,3 +167,25 @@ async fn the_limit_follows_the_agency() {
     within("the limit to shrink", shrunk).await;
     assert!(gateway.stderr.all().iter().all(|line| !line.contains("saturated")), "nobody was turned away");
 }
+
+/// The agency closed a connection just as a request came by it: that request goes out again before those who wait.
+#[tokio::test]
+async fn who_finds_a_connection_closed_keeps_its_place() {
+    let (hanging, well) = (ByHand::start().await, Agency::hello().await);
+    let gateway = gateway(&hanging, &well, "limits: { concurrent: 1, queue: 1, queue_time: 1h }").await;
+    let (mut first, mut inside) = hang(&gateway, &hanging).await;
+    inside.send(ok("one")).await.expect("open");
+    assert_eq!(first.answer().await.text(), "one");
+    first.send(get("/hang", &[])).await.expect("open");
+    within("the second on the same connection", inside.request()).await;
+    let mut second = connect(&gateway).await;
+    second.send(get("/hang/wait", &[])).await.expect("open");
+    gateway.metrics_when("it waits", |all| all.sum("darvazeh_upstream_queued", &[]) == 1.0).await;
+    drop(inside);
+    for (caller, path) in [(&mut first, "/hang"), (&mut second, "/hang/wait")] {
+        let (mut inside, request) = hanging.request().await;
+        assert_eq!(request.head.target(), path);
+        inside.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nthen").await.expect("open");
+        assert_eq!(caller.answer().await.text(), "then");
+    }
+}
