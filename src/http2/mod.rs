@@ -2,11 +2,12 @@
 //! failure apart. Floor 1: frames and flow control, no policy.
 //!
 //! `send` and `receive` are a stream's two directions, `duplex` both at once as bytes, `server` the life of a caller's
-//! connection, `goaway` how it begins to end, `client` one exchange with an agency.
+//! connection, `outlet` what lies below it (answers leave together there, and its end begins), `client` one exchange with an
+//! agency.
 
 pub mod client;
 pub mod duplex;
-mod goaway;
+mod outlet;
 pub mod receive;
 pub mod send;
 pub mod server;

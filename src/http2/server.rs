@@ -14,7 +14,7 @@ use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::duplex::StreamIo;
-use super::goaway::Announcing;
+use super::outlet::Outlet;
 use super::receive::Receiving;
 use super::send::{SendError, Sending};
 use crate::body::Body;
@@ -68,7 +68,7 @@ pub async fn serve<S: Service + 'static>(
     service: Rc<S>,
     ear: Ear,
 ) {
-    let (io, announcer) = Announcing::new(io);
+    let (io, hold) = Outlet::new(io);
     let handshake = Builder::new()
         .max_concurrent_streams(settings.streams)
         .max_header_list_size(settings.header_list)
@@ -82,7 +82,7 @@ pub async fn serve<S: Service + 'static>(
         .enable_connect_protocol()
         .handshake::<_, Bytes>(io);
     let Ok(Ok(mut connection)) = tokio::time::timeout(settings.header_time, handshake).await else { return };
-    announcer.gather();
+    hold.gather();
     let mut dog = Watchdog::new(settings.header_time);
     // Armed only once the caller does not read.
     let mut stuck = None;
@@ -94,7 +94,7 @@ pub async fn serve<S: Service + 'static>(
         let accepted = poll_fn(|cx| {
             let word = ear.poll(cx);
             if leave == Leave::No && word >= enough {
-                announcer.announce();
+                hold.announce();
                 dog.set(CROSSING);
                 leave = Leave::Announced;
             }
@@ -107,10 +107,10 @@ pub async fn serve<S: Service + 'static>(
                 return Poll::Ready(Some(accepted));
             }
             // What all streams had to say in this turn leaves at once.
-            if let Poll::Ready(Err(_)) = announcer.poll_flush(cx) {
+            if let Poll::Ready(Err(_)) = hold.poll_flush(cx) {
                 return Poll::Ready(Some(None));
             }
-            if let Some(since) = announcer.blocked_since() {
+            if let Some(since) = hold.blocked_since() {
                 let stuck = stuck.get_or_insert_with(|| Watchdog::new(settings.idle));
                 stuck.set_at(since + settings.idle);
                 if stuck.poll(cx).is_ready() {
@@ -133,7 +133,8 @@ pub async fn serve<S: Service + 'static>(
         match accepted {
             Some(Some(Ok((request, respond)))) => {
                 enough = Word::Last;
-                tokio::task::spawn_local(stream(request, respond, service.clone(), settings));
+                // Boxed: the runtime moves what it runs several times.
+                tokio::task::spawn_local(Box::pin(stream(request, respond, service.clone(), settings)));
             }
             Some(Some(Err(_)) | None) => return,
             // `h2` waits for the answer to a PING for as long as it takes, and some never give it.

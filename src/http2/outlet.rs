@@ -30,10 +30,10 @@ const END_HEADERS: u8 = 4;
 const GATHERED: usize = 16 * 1024;
 
 /// The server's hold on the transport below `h2`.
-pub struct Announcer<T>(Rc<RefCell<Outlet<T>>>);
+pub struct Hold<T>(Rc<RefCell<Inner<T>>>);
 
-impl<T: AsyncWrite + Unpin> Announcer<T> {
-    /// From now on bytes leave by [`poll_flush`](Announcer::poll_flush), or when there are many. Before, whenever `h2` says.
+impl<T: AsyncWrite + Unpin> Hold<T> {
+    /// From now on bytes leave by [`poll_flush`](Hold::poll_flush), or when there are many. Before, whenever `h2` says.
     pub fn gather(&self) {
         self.0.borrow_mut().gathers = true;
     }
@@ -55,9 +55,9 @@ impl<T: AsyncWrite + Unpin> Announcer<T> {
 }
 
 /// The transport below `h2`.
-pub struct Announcing<T>(Rc<RefCell<Outlet<T>>>);
+pub struct Outlet<T>(Rc<RefCell<Inner<T>>>);
 
-struct Outlet<T> {
+struct Inner<T> {
     io: T,
     gathers: bool,
     /// Empty holds no memory: a connection may be idle for long.
@@ -69,9 +69,9 @@ struct Outlet<T> {
     frames: Frames,
 }
 
-impl<T> Announcing<T> {
-    pub fn new(io: T) -> (Announcing<T>, Announcer<T>) {
-        let outlet = Rc::new(RefCell::new(Outlet {
+impl<T> Outlet<T> {
+    pub fn new(io: T) -> (Outlet<T>, Hold<T>) {
+        let outlet = Rc::new(RefCell::new(Inner {
             io,
             gathers: false,
             gathered: BytesMut::new(),
@@ -80,11 +80,11 @@ impl<T> Announcing<T> {
             blocked: None,
             frames: Frames::default(),
         }));
-        (Announcing(outlet.clone()), Announcer(outlet))
+        (Outlet(outlet.clone()), Hold(outlet))
     }
 }
 
-impl<T: AsyncWrite + Unpin> Outlet<T> {
+impl<T: AsyncWrite + Unpin> Inner<T> {
     fn announce(&mut self) {
         if self.wanted && self.frames.is_between() {
             self.wanted = false;
@@ -139,13 +139,13 @@ impl<T: AsyncWrite + Unpin> Outlet<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Announcing<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Outlet<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0.borrow_mut().io).poll_read(cx, buf)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Announcing<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Outlet<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0.borrow_mut().poll_write(cx, buf)
     }
@@ -221,15 +221,15 @@ mod tests {
         let sent = frames.concat();
         for at in 0..sent.len() {
             let (ours, mut theirs) = tokio::io::duplex(1024);
-            let (mut io, announcer) = Announcing::new(ours);
+            let (mut io, hold) = Outlet::new(ours);
             io.write_all(&sent[..at]).await.unwrap();
-            announcer.announce();
+            hold.announce();
             io.flush().await.unwrap();
             for byte in &sent[at..] {
                 io.write_all(&[*byte]).await.unwrap();
             }
             io.flush().await.unwrap();
-            drop((io, announcer));
+            drop((io, hold));
             let mut read = Vec::new();
             theirs.read_to_end(&mut read).await.unwrap();
             let place = read.windows(GOAWAY.len()).position(|some| some == GOAWAY).unwrap();
@@ -243,19 +243,19 @@ mod tests {
     #[tokio::test]
     async fn what_is_flushed_piece_by_piece_leaves_at_once_and_a_record_full_of_it_at_the_latest() {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
-        let (mut io, announcer) = Announcing::new(ours);
+        let (mut io, hold) = Outlet::new(ours);
         io.write_all(b"settings").await.unwrap();
         io.flush().await.unwrap();
         let mut read = vec![0; 32 * 1024];
         assert_eq!(theirs.read(&mut read).await.unwrap(), 8, "a handshake waits for nothing");
-        announcer.gather();
+        hold.gather();
         for piece in [&b"one"[..], b"two", b"three"] {
             io.write_all(piece).await.unwrap();
             io.flush().await.unwrap();
         }
         let mut waiting = std::pin::pin!(theirs.read(&mut read));
         assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        std::future::poll_fn(|cx| announcer.poll_flush(cx)).await.unwrap();
+        std::future::poll_fn(|cx| hold.poll_flush(cx)).await.unwrap();
         let n = waiting.await.unwrap();
         assert_eq!(&read[..n], b"onetwothree");
         let long = vec![7; GATHERED + 1];
