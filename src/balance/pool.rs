@@ -75,7 +75,7 @@ pub struct Lease {
     pool: Rc<EndpointPool>,
     /// Of the addresses, when it was taken.
     generation: u32,
-    /// Gone once the exchange has become a stream that lasts.
+    /// Held here while an answer streams; before, by who sends the request. What lasts for hours has none.
     slot: Option<Slot>,
     /// A tunnel's connection is counted as long as the lease lives.
     connection: Option<Guard>,

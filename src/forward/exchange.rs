@@ -88,12 +88,14 @@ impl<'a> Attempt<'a> {
             note_replay(&failure, kept);
             pool.set_h2(None);
         }
+        // From now on: whom it connects to is busy with it, and has the addresses that it has now.
+        let lease = pool.lease();
         // Boxed: a connection is opened seldom, and its handshake would be a part of every request's future.
         let connected = Box::pin(self.connect(pool)).await.map_err(|failure| match failure {
             Failure::Connect(ConnectFailure::Full) => Ended::Final(failure),
             _ => Ended::MayTryAgain(failure),
         })?;
-        self.send(connected, pool.lease(), &mut place, kept).await.map_err(|failure| self.ended(failure, kept))
+        self.send(connected, lease, &mut place, kept).await.map_err(|failure| self.ended(failure, kept))
     }
 
     /// Whether it may be sent once more: what the agency may have seen already is more load, and is paid for.
@@ -195,7 +197,7 @@ impl<'a> Attempt<'a> {
             _ => Scheme::HTTP,
         };
         if self.prepared.wish.is_upgrade() {
-            return self.connect_websocket(handle, scheme, lease).await;
+            return self.connect_websocket(handle, scheme, lease, place).await;
         }
         let answer = http2::client::exchange(handle, self.outgoing, body, scheme, self.patience, self.interim).await?;
         if !is_event_stream(&answer.headers) {
@@ -212,7 +214,8 @@ impl<'a> Attempt<'a> {
         &self,
         handle: http2::client::Handle,
         scheme: Scheme,
-        lease: Lease,
+        mut lease: Lease,
+        place: &mut Option<Slot>,
     ) -> Result<Reply, client::Failure> {
         let mut outgoing = self.outgoing.clone();
         for name in HANDSHAKE {
@@ -230,6 +233,7 @@ impl<'a> Attempt<'a> {
             }
             Err(refusal) => {
                 let (parts, stream) = refusal.into_parts();
+                lease.take(place);
                 let receiving = http2::receive::Receiving::from_agency(stream, None, self.patience.idle);
                 Ok(Reply {
                     status: parts.status,

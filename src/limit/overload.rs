@@ -1,8 +1,7 @@
 //! More than a worker can bear: what share of it is turned away, and whose.
 //!
 //! The signal is how long a worker's queue is: the delay of a timer that has to wait for its turn like everything else, or for
-//! how long some connections have been waiting to be accepted. As in
-//! CoDel (RFC 8289), the least delay of an interval counts, so that a burst is no overload; while it stays above the target,
+//! how long an accepted connection has been waiting for its turn. As in CoDel (RFC 8289), the least delay of an interval counts, so that a burst is no overload; while it stays above the target,
 //! the share that is turned away grows, and shrinks again below it. The lowest priority bears it first. One of these belongs to
 //! each worker: nothing is shared. It reads no clock and answers nothing; `listen` feeds it, the pipeline asks it.
 
@@ -18,6 +17,9 @@ pub const INTERVAL: Duration = Duration::from_millis(100);
 /// away: a burst that is served within it is no overload, nor is a machine that stood still for a moment.
 const LASTING: Duration = Duration::from_millis(300);
 const LASTING_INTERVALS: u32 = 2;
+/// For how long a connection may wait for its turn before that is a queue: many come at once when a network is back, and are better
+/// served late than turned away.
+const BURST: Duration = Duration::from_secs(1);
 /// Fewer arrivals in an interval are no overload: what delays them is the machine, and turning them away would not help.
 const FEW: u32 = 32;
 /// Of all arrivals; the rest shows whether it is over, and keeps every caller's retries from being in vain.
@@ -51,7 +53,7 @@ pub struct Overload {
     arrived: Cell<[u32; CLASSES]>,
     connections: Cell<u32>,
     least: Cell<Duration>,
-    /// For how long there have been connections that nobody had the time to accept; since the last measurement.
+    /// For how long the first in line has waited for its turn, beyond what a burst may; since the last measurement.
     backlog: Cell<Duration>,
     /// Intervals in a row in which the queue stayed, and how long they were.
     late: Cell<(u32, Duration)>,
@@ -101,9 +103,9 @@ impl Overload {
         }
     }
 
-    /// Some connections still wait to be accepted, and have done so for this long without a moment when none did.
+    /// The first of the accepted connections that wait for their turn has waited for this long.
     pub fn backlog(&self, delay: Duration) {
-        self.backlog.set(self.backlog.get().max(delay));
+        self.backlog.set(self.backlog.get().max(delay.saturating_sub(BURST)));
     }
 
     /// One measurement: how late a timer was.
@@ -227,13 +229,14 @@ mod tests {
     #[test]
     fn connections_that_nobody_comes_to_accept_are_a_queue() {
         let overload = Overload::default();
-        for n in 0..8 {
+        for n in 0..20 {
+            assert!(n > 10 || !overload.is_on(), "many at once are no overload");
             (0..100).for_each(|_| _ = overload.draw());
             overload.backlog(Duration::from_millis(100 * n));
             interval(&overload, [0, 0, 0], 1, 0);
         }
         assert!(overload.is_on(), "though each turn is short");
-        overload.backlog(Duration::from_millis(900));
+        overload.backlog(Duration::from_millis(2000));
         overload.sample(Duration::ZERO);
         for _ in 0..100 {
             interval(&overload, [100, 100, 100], 1, 0);

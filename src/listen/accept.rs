@@ -1,6 +1,7 @@
 //! From a socket to a connection that is served: per-address cap, handshake, and which HTTP is spoken.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
@@ -31,9 +32,12 @@ use crate::{http1, http2};
 
 /// RFC 9113 §3.4: what an HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Connections taken before what came with the last ones is looked at: some 20 to 60 ms of handshakes.
-const AT_ONCE: i32 = 128;
-/// What TLS holds of HTTP/2 for a caller who does not read: a frame. `h2` writes frame by frame, so that a caller who does is
+/// Connections that get their turn before what came with the last ones is looked at: some 20 to 60 ms of handshakes.
+const AT_ONCE: usize = 128;
+/// Connections accepted in one go, and those that wait here: more stay in the system's backlog.
+const FILL: usize = 1024;
+const IN_LINE: usize = BACKLOG as usize;
+/// What TLS holds of HTTP/2 for a caller who does not read: a record, which `http2::outlet` gathers, so that a caller who does is
 /// not slowed; HTTP/1.1 holds no more than one piece of a body by itself.
 const HTTP2_BUFFER: usize = 20 * 1024;
 /// After an error of `accept` itself (no descriptors left, usually): time for some to come back.
@@ -41,9 +45,9 @@ const BREATH: Duration = Duration::from_millis(50);
 
 /// Accepts until closing is said. Connections that wait in the backlog then are still taken: they were let in.
 ///
-/// In overload all that wait are taken in one go, without regard to the runtime's budget of a turn, so that who is turned away
-/// is so at once. Before, [`AT_ONCE`], so that turns stay short enough to notice it; for how long some had to stay in the backlog
-/// is told to `limit::overload`, which cannot see them.
+/// What is accepted waits in a line of our own, where it is seen for how long, and [`AT_ONCE`] get their turn before what came
+/// with the last ones is looked at. In overload all of them do, so that who is turned away is so at once. The runtime's budget of
+/// a turn does not count here: those that stay in the backlog make no queue that `limit::overload` can see.
 pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc<Worker>, closing: Closing) {
     tokio::task::unconstrained(accept_all(socket, listener, worker, closing)).await;
 }
@@ -51,65 +55,98 @@ pub async fn accept(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc
 async fn accept_all(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc<Worker>, closing: Closing) {
     let ear = closing.listen();
     // The same socket without the runtime: a connection that is turned away at once need not be made known to that.
-    let bare = socket.as_fd().try_clone_to_owned().map(std::net::TcpListener::from);
-    let (mut in_one_go, mut behind) = (0, None);
+    let bare = socket.as_fd().try_clone_to_owned().map(std::net::TcpListener::from).ok();
+    let mut line = VecDeque::new();
     loop {
-        in_one_go += 1;
-        if in_one_go >= if worker.overload.is_on() { BACKLOG } else { AT_ONCE } {
-            in_one_go = 0;
-            worker.overload.backlog(behind.get_or_insert_with(Instant::now).elapsed());
-            tokio::task::yield_now().await;
-        }
-        let accepted = poll_fn(|cx| {
+        let bare = bare.as_ref().filter(|_| worker.overload.is_on());
+        let filled = poll_fn(|cx| {
             if ear.poll(cx) >= Word::Last {
                 return Poll::Ready(None);
             }
-            let polled = socket.poll_accept(cx);
-            if polled.is_pending() {
-                (in_one_go, behind) = (0, None);
+            match fill(&mut line, &socket, bare, cx) {
+                Ok(()) if line.is_empty() => Poll::Pending,
+                filled => Poll::Ready(Some(filled)),
             }
-            polled.map(Some)
         })
         .await;
-        match accepted {
-            Some(Ok((stream, peer))) => admit(peer, || Ok(stream), &listener, &worker, &closing),
-            Some(Err(_)) => tokio::time::sleep(BREATH).await,
-            None => break,
+        let Some(filled) = filled else { break };
+        let turns = if worker.overload.is_on() { line.len() } else { AT_ONCE.min(line.len()) };
+        line.drain(..turns).for_each(|accepted| admit(accepted, &listener, &worker, &closing));
+        if let Some(first) = line.front() {
+            worker.overload.backlog(first.at.elapsed());
         }
-        while worker.overload.is_on()
-            && in_one_go < BACKLOG
-            && let Ok(Ok((stream, peer))) = bare.as_ref().map(std::net::TcpListener::accept)
-        {
-            in_one_go += 1;
-            admit(peer, || known(stream), &listener, &worker, &closing);
+        match filled {
+            Ok(()) => tokio::task::yield_now().await,
+            Err(_) => tokio::time::sleep(BREATH).await,
         }
     }
+    line.into_iter().for_each(|accepted| admit(accepted, &listener, &worker, &closing));
     // Asked of the system, not of the runtime: that may not have heard yet of the last that came. Bounded, since under
     // load there is always one more.
     let Ok(socket) = socket.into_std() else { return };
     for _ in 0..BACKLOG {
-        let Ok((stream, peer)) = socket.accept() else { return };
-        admit(peer, || known(stream), &listener, &worker, &closing);
+        let Ok(accepted) = socket.accept() else { return };
+        admit(Accepted::new(Stream::Bare(accepted.0), accepted.1), &listener, &worker, &closing);
     }
 }
 
-/// Made known to the runtime.
-fn known(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-    stream.set_nonblocking(true)?;
-    TcpStream::from_std(stream)
+/// A connection that waits for its turn.
+struct Accepted {
+    stream: Stream,
+    peer: SocketAddr,
+    at: Instant,
 }
 
-fn admit(
-    peer: SocketAddr,
-    stream: impl FnOnce() -> io::Result<TcpStream>,
-    listener: &Arc<ListenerLive>,
-    worker: &Rc<Worker>,
-    closing: &Closing,
-) {
+enum Stream {
+    Known(TcpStream),
+    /// Not known to the runtime.
+    Bare(std::net::TcpStream),
+}
+
+impl Accepted {
+    fn new(stream: Stream, peer: SocketAddr) -> Accepted {
+        Accepted { stream, peer, at: Instant::now() }
+    }
+}
+
+impl Stream {
+    fn known(self) -> io::Result<TcpStream> {
+        match self {
+            Stream::Known(stream) => Ok(stream),
+            Stream::Bare(stream) => {
+                stream.set_nonblocking(true)?;
+                TcpStream::from_std(stream)
+            }
+        }
+    }
+}
+
+/// Takes what is there, up to [`FILL`] and [`IN_LINE`]; wakes the task of `cx` when there is more. Errors: those of `accept`.
+fn fill(
+    line: &mut VecDeque<Accepted>,
+    socket: &TcpListener,
+    bare: Option<&std::net::TcpListener>,
+    cx: &mut Context<'_>,
+) -> io::Result<()> {
+    for _ in 0..FILL.min(IN_LINE.saturating_sub(line.len())) {
+        if let Some(Ok((stream, peer))) = bare.map(std::net::TcpListener::accept) {
+            line.push_back(Accepted::new(Stream::Bare(stream), peer));
+            continue;
+        }
+        match socket.poll_accept(cx)? {
+            Poll::Ready((stream, peer)) => line.push_back(Accepted::new(Stream::Known(stream), peer)),
+            Poll::Pending => break,
+        }
+    }
+    Ok(())
+}
+
+fn admit(accepted: Accepted, listener: &Arc<ListenerLive>, worker: &Rc<Worker>, closing: &Closing) {
+    let Accepted { stream, peer, at } = accepted;
     let settings = listener.settings.load_full();
     let refused = &worker.books.tally.refused;
     let draw = worker.overload.draw();
-    if draw == Draw::Lost {
+    if draw == Draw::Lost || worker.overload.is_too_late_for(at.elapsed()) {
         return count(&refused.overload);
     }
     let place = match listener.addresses.enter(peer.ip(), settings.connections_per_address, settings.connections) {
@@ -117,7 +154,7 @@ fn admit(
         Err(Full::Address) => return count(&refused.address),
         Err(Full::Listener) => return count(&refused.listener),
     };
-    let Ok(stream) = stream() else { return };
+    let Ok(stream) = stream.known() else { return };
     // An answer must not wait for the acknowledgement of the one before (Nagle).
     let _ = stream.set_nodelay(true);
     let (id, name) = (listener.id, listener.name());
@@ -129,7 +166,7 @@ fn admit(
         worker: worker.clone(),
         ear: closing.listen(),
         draw,
-        accepted: Instant::now(),
+        accepted: at,
     };
     let closing = closing.clone();
     tokio::task::spawn_local(async move {

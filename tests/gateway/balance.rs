@@ -56,6 +56,29 @@ async fn least_request_avoids_the_busy_endpoint() {
     assert_eq!(within("the first answer", first).await.expect("an answer").status(), 200);
 }
 
+/// An endpoint that takes its time with a handshake is busy meanwhile: it does not draw all requests to it.
+#[tokio::test]
+async fn least_request_counts_those_that_wait_for_a_connection() {
+    let here = ByHand::start().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}", silent.local_addr().expect("an address"));
+    let gateway = over(&[&here.url(), &url], "balance: least_request, health: off, timeouts: { connect: 5m }").await;
+    let h2 = H2::connect(&gateway).await;
+    let mut asked = Vec::new();
+    for n in 1..=8 {
+        let mut sender = h2.send.clone().ready().await.expect("open");
+        asked.push(sender.send_request(h2_get("/open").body(()).expect("good parts"), true).expect("open").0);
+        gateway
+            .metrics_when("it is under way", |all| all.sum("darvazeh_in_flight", &["route=\"open\""]) == f64::from(n))
+            .await;
+    }
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(within("its half", here.request()).await);
+    }
+    assert!(here.is_untouched().await, "and no more than that");
+}
+
 #[tokio::test]
 async fn hash_subject_sends_a_person_to_one_endpoint() {
     let (a, b) = (Agency::hello().await, Agency::hello().await);
