@@ -2,7 +2,8 @@
 //! is served or not (an open loop: latency counts from when a caller was due, not from when it could connect).
 //!
 //! `overload agency` prints its address and serves until it is ended. `overload crowd ADDRESS RATE SECONDS` prints one line of
-//! JSON. Every caller is a new one: TCP, a full TLS handshake, one GET, and gone. They come from a thousand addresses of the
+//! JSON: what became of callers a second, of those whose visit ended between a second after the first came and the moment when the
+//! last did. What a queue still holds then is not counted: served later, it would make more of a crowd than can be served. Every caller is a new one: TCP, a full TLS handshake, one GET, and gone. They come from a thousand addresses of the
 //! loopback network, or ports would run out.
 #![allow(clippy::unwrap_used, reason = "a measuring program ends at the first surprise")]
 
@@ -36,7 +37,8 @@ fn main() {
     match arguments[..] {
         ["agency"] => LocalSet::new().block_on(&runtime, agency()),
         ["crowd", address, rate, seconds] => {
-            let crowd = crowd(address.parse().unwrap(), rate.parse().unwrap(), seconds.parse().unwrap());
+            let seconds: u64 = seconds.parse().unwrap();
+            let crowd = crowd(address.parse().unwrap(), rate.parse().unwrap(), seconds.max(2));
             LocalSet::new().block_on(&runtime, crowd);
         }
         _ => eprintln!("usage: overload agency | overload crowd ADDRESS RATE SECONDS"),
@@ -92,6 +94,10 @@ async fn crowd(address: SocketAddr, rate: u64, seconds: u64) {
         let from = Ipv4Addr::new(127, 1, (n % 4) as u8, (n / 4 % 250 + 1) as u8);
         tokio::task::spawn_local(async move {
             let outcome = timeout(PATIENCE.saturating_sub(due.elapsed()), come(from, address, &connector)).await;
+            let ended = begun.elapsed();
+            if ended < PATIENCE || ended > Duration::from_secs(seconds) {
+                return;
+            }
             let mut seen = seen.borrow_mut();
             match outcome {
                 Ok(Some(200)) => seen.passed.push(due.elapsed()),
@@ -102,7 +108,7 @@ async fn crowd(address: SocketAddr, rate: u64, seconds: u64) {
         });
     }
     tokio::time::sleep(PATIENCE).await;
-    report(&mut seen.borrow_mut(), rate, seconds);
+    report(&mut seen.borrow_mut(), rate, seconds - PATIENCE.as_secs());
 }
 
 /// The status of the answer; `None` when the connection was closed before there was one.

@@ -18,8 +18,8 @@ pub const INTERVAL: Duration = Duration::from_millis(100);
 const LASTING: Duration = Duration::from_millis(300);
 const LASTING_INTERVALS: u32 = 2;
 /// For how long a connection may wait for its turn before that is a queue: many come at once when a network is back, and are better
-/// served late than turned away.
-const BURST: Duration = Duration::from_secs(1);
+/// served late than turned away. Well below what callers wait: those that left cost nothing, so that no line gets longer than that.
+const BURST: Duration = Duration::from_millis(300);
 /// Fewer arrivals in an interval are no overload: what delays them is the machine, and turning them away would not help.
 const FEW: u32 = 32;
 /// Of all arrivals; the rest shows whether it is over, and keeps every caller's retries from being in vain.
@@ -29,6 +29,9 @@ const MOST: f64 = 0.95;
 const UP: f64 = 0.015;
 const UP_TIMES: f64 = 8.0;
 const DOWN: f64 = 0.01;
+/// Quicker where the queue is shorter than this part of its target: the crowd has gone.
+const SHORT: f64 = 0.2;
+const DOWN_TIMES: f64 = 4.0;
 /// From this share on, connections are turned away too: then handshakes are what is too much.
 const CONNECTIONS: f64 = 0.25;
 
@@ -151,6 +154,7 @@ impl Overload {
             (false, true) => UP * UP_TIMES,
             // The queue is short because connections are turned away at its end, instead of before they join it.
             (false, false) if self.too_late.get() => UP,
+            (false, false) if times < SHORT => -DOWN * DOWN_TIMES,
             (false, false) => -DOWN,
         };
         let share = (self.share.get() + step).clamp(0.0, MOST);
@@ -227,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_nobody_comes_to_accept_are_a_queue() {
+    fn connections_that_wait_for_their_turn_are_a_queue() {
         let overload = Overload::default();
         for n in 0..20 {
-            assert!(n > 10 || !overload.is_on(), "many at once are no overload");
+            assert!(n > 4 || !overload.is_on(), "many at once are no overload");
             (0..100).for_each(|_| _ = overload.draw());
             overload.backlog(Duration::from_millis(100 * n));
             interval(&overload, [0, 0, 0], 1, 0);
@@ -275,10 +279,10 @@ mod tests {
         assert!(
             overload.is_too_late_for(Duration::from_millis(11)) && !overload.is_too_late_for(Duration::from_millis(9))
         );
-        for _ in 0..100 {
+        for _ in 0..25 {
             interval(&overload, [1000, 1000, 1000], 1, 0);
         }
-        assert_eq!(interval(&overload, [1000, 1000, 1000], 1, 0), [0; 3], "and it is over");
+        assert_eq!(interval(&overload, [1000, 1000, 1000], 1, 0), [0; 3], "two seconds and a half, and it is over");
         assert_eq!(overload.draw(), Draw::None);
         assert!(!overload.is_too_late_for(Duration::from_secs(1)));
     }
