@@ -3,8 +3,9 @@
 //!
 //! `overload agency` prints its address and serves until it is ended. `overload crowd ADDRESS RATE SECONDS` prints one line of
 //! JSON: what became of callers a second, of those whose visit ended between a second after the first came and the moment when the
-//! last did. What a queue still holds then is not counted: served later, it would make more of a crowd than can be served. Every caller is a new one: TCP, a full TLS handshake, one GET, and gone. They come from a thousand addresses of the
-//! loopback network, or ports would run out.
+//! last did. What a queue still holds then is not counted: served later, it would make more of a crowd than can be served. Every
+//! caller is a new one: TCP, a full TLS handshake, one GET, and gone. They come from a thousand addresses of the loopback network,
+//! or ports would run out.
 #![allow(clippy::unwrap_used, reason = "a measuring program ends at the first surprise")]
 
 #[path = "traffic/tls.rs"]

@@ -146,6 +146,11 @@ impl Interim {
     }
 }
 
+/// The elements of a list of tokens (RFC 9110 §5.6.1).
+pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii)
+}
+
 /// The pairs of a `Cookie` field (RFC 6265 section 4.2.1), as they are written. Quick where a value is as long as a sealed
 /// session.
 pub fn cookie_pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::Body;
 use crate::config::model::Cors;
+use crate::message::list_items;
 
 /// What a script may read beside the safelisted headers: why it was refused, how to step up (SU-6), when to come back,
 /// and what to quote in a complaint.
@@ -162,12 +163,8 @@ fn strip(answer: &mut HeaderMap) {
 /// A cache must not give one origin what was said to another (Fetch §3.3.7): `Vary: Origin` even where the asking origin
 /// got nothing, and where there was none.
 fn vary_by_origin(answer: &mut HeaderMap) {
-    let named = |line: &HeaderValue| {
-        line.as_bytes()
-            .split(|b| *b == b',')
-            .map(<[u8]>::trim_ascii)
-            .any(|n| n == b"*" || n.eq_ignore_ascii_case(b"origin"))
-    };
+    let named =
+        |line: &HeaderValue| list_items(line.as_bytes()).any(|n| n == b"*" || n.eq_ignore_ascii_case(b"origin"));
     if !answer.get_all(VARY).iter().any(named) {
         answer.append(VARY, HeaderValue::from_static("Origin"));
     }

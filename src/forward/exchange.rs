@@ -101,8 +101,7 @@ impl<'a> Attempt<'a> {
     /// Whether it may be sent once more: what the agency may have seen already is more load, and is paid for.
     fn affords(&self, failure: &client::Failure) -> bool {
         let ledger = &self.pools.entrance.ledger;
-        let costs = matches!(failure, client::Failure::Broke { sent: true, .. });
-        let affords = !costs || ledger.withdraw(&self.pools.agency);
+        let affords = !may_have_been_seen(failure) || ledger.withdraw(&self.pools.agency);
         if !affords {
             ledger.count(Spent::NoBudget);
         }
@@ -280,7 +279,11 @@ impl<'a> Attempt<'a> {
 }
 
 fn note_replay(failure: &client::Failure, kept: &mut Kept) {
-    kept.replayed |= matches!(failure, client::Failure::Broke { sent: true, .. });
+    kept.replayed |= may_have_been_seen(failure);
+}
+
+const fn may_have_been_seen(failure: &client::Failure) -> bool {
+    matches!(failure, client::Failure::Broke { sent: true, .. })
 }
 
 /// The body to send; what is at hand whole stays at hand.

@@ -19,7 +19,7 @@ use crate::config::model::IdentityKind;
 use crate::digits::Digits;
 use crate::http1::lines::Lines;
 use crate::intake::Arrived;
-use crate::message::cookie_pairs;
+use crate::message::{cookie_pairs, list_items};
 use crate::secret::Secret;
 use crate::words::ConnInfo;
 
@@ -106,15 +106,15 @@ pub fn to_agency(
 /// `spared`: what `Connection` cannot take away.
 fn strip_hop(headers: &mut HeaderMap, present: Present, spared: Option<HeaderName>) {
     if present.has(Present::CONNECTION) {
-        // The usual options name no field, or one that goes in any case.
-        let usual = |option: &&[u8]| {
-            let any = [&b"keep-alive"[..], b"close", b"upgrade"];
-            !any.iter().any(|usual| option.eq_ignore_ascii_case(usual))
+        // The usual options name what goes in any case.
+        let others = |option: &&[u8]| {
+            let usual = [&b"keep-alive"[..], b"upgrade"];
+            !usual.iter().any(|usual| option.eq_ignore_ascii_case(usual))
         };
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(usual))
+            .flat_map(|value| list_items(value.as_bytes()).filter(others))
             .filter_map(|option| HeaderName::from_bytes(option).ok())
             .filter(|name| Some(name) != spared.as_ref())
             .collect();
@@ -134,8 +134,8 @@ fn remove(headers: &mut HeaderMap, present: Present, names: &'static [(Present, 
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
-    let fits = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(token);
-    headers.get_all(name).iter().any(|value| value.as_bytes().split(|b| *b == b',').any(fits))
+    let fits = |option: &[u8]| option.eq_ignore_ascii_case(token);
+    headers.get_all(name).iter().any(|value| list_items(value.as_bytes()).any(fits))
 }
 
 /// HP-2; RFC 9110 §7.6.3.
@@ -146,8 +146,8 @@ fn via(headers: &mut HeaderMap, version: Version, present: Present, added: &mut 
         _ => b"1.1 darvazeh",
     };
     let before = if present.has(Present::VIA) { take_list(headers, &header::VIA) } else { BytesMut::new() };
-    let is_ours = |hop: &&[u8]| hop.trim_ascii().rsplit(|b| *b == b' ').next() == Some(PSEUDONYM.as_bytes());
-    if before[..].split(|b| *b == b',').filter(is_ours).count() >= LOOPS {
+    let is_ours = |hop: &&[u8]| hop.rsplit(|b| *b == b' ').next() == Some(PSEUDONYM.as_bytes());
+    if list_items(&before).filter(is_ours).count() >= LOOPS {
         return Err(Failure::Loop);
     }
     added.write("via", |out| {

@@ -10,6 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
 use crate::digits::Digits;
+use crate::message::list_items;
 use crate::words::Code;
 
 /// Bounds of a head. Bytes and counts.
@@ -239,7 +240,7 @@ impl Fields {
         } else if *name == header::EXPECT {
             self.expect.get_or_insert(value.eq_ignore_ascii_case(b"100-continue"));
         } else if *name == header::TE {
-            self.trailers |= options(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+            self.trailers |= list_items(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         }
     }
 
@@ -296,14 +297,9 @@ struct Connection {
     upgrade: bool,
 }
 
-/// The elements of a list of tokens.
-fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|b| *b == b',').map(<[u8]>::trim_ascii)
-}
-
 impl Connection {
     fn note(&mut self, value: &[u8]) {
-        for option in options(value) {
+        for option in list_items(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");

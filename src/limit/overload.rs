@@ -1,9 +1,10 @@
 //! More than a worker can bear: what share of it is turned away, and whose.
 //!
 //! The signal is how long a worker's queue is: the delay of a timer that has to wait for its turn like everything else, or for
-//! how long an accepted connection has been waiting for its turn. As in CoDel (RFC 8289), the least delay of an interval counts, so that a burst is no overload; while it stays above the target,
-//! the share that is turned away grows, and shrinks again below it. The lowest priority bears it first. One of these belongs to
-//! each worker: nothing is shared. It reads no clock and answers nothing; `listen` feeds it, the pipeline asks it.
+//! how long an accepted connection has been waiting for its turn. As in CoDel (RFC 8289), the least delay of an interval counts,
+//! so that a burst is no overload; while it stays above the target, the share that is turned away grows, and shrinks again below
+//! it. The lowest priority bears it first. One of these belongs to each worker: nothing is shared. It reads no clock and answers
+//! nothing; `listen` feeds it, the pipeline asks it.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -85,8 +85,8 @@ async fn accept_all(socket: TcpListener, listener: Arc<ListenerLive>, worker: Rc
     // load there is always one more.
     let Ok(socket) = socket.into_std() else { return };
     for _ in 0..BACKLOG {
-        let Ok(accepted) = socket.accept() else { return };
-        admit(Accepted::new(Stream::Bare(accepted.0), accepted.1), &listener, &worker, &closing);
+        let Ok((stream, peer)) = socket.accept() else { return };
+        admit(Accepted::new(Stream::Bare(stream), peer), &listener, &worker, &closing);
     }
 }
 

@@ -23,6 +23,7 @@ fn fields_of_the_hop_and_those_it_names_are_removed() {
         ("connection", "close, x-private"),
         ("connection", "keep-alive"),
         ("x-private", "1"),
+        ("close", "1"),
         ("keep-alive", "5"),
         ("te", "gzip"),
         ("transfer-encoding", "chunked"),
