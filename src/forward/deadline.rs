@@ -42,8 +42,8 @@ pub struct Limits {
 }
 
 impl Deadline {
-    pub fn begin(limit: Option<Duration>) -> Deadline {
-        Deadline { begun: Instant::now(), limit }
+    pub const fn begin(limit: Option<Duration>, begun: Instant) -> Deadline {
+        Deadline { begun, limit }
     }
 
     pub const fn begun(&self) -> Instant {
@@ -57,7 +57,8 @@ impl Deadline {
     /// Runs `work` up to the deadline and a little beyond. `None`: it took longer.
     pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         match self.limit {
-            Some(limit) => tokio::time::timeout_at(self.begun + limit + GRACE, work).await.ok(),
+            // Boxed: only who is limited has room for the timer.
+            Some(limit) => Box::pin(tokio::time::timeout_at(self.begun + limit + GRACE, work)).await.ok(),
             None => Some(work.await),
         }
     }

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
+use tokio::time::Instant;
 
 use super::deadline::Deadline;
 use super::exchange::{Attempt, Ended, outcome};
@@ -36,8 +37,9 @@ pub async fn deliver(
     prepared: &mut Prepared,
     body: Body,
     interim: &Interim,
+    begun: Instant,
 ) -> Result<Reply, Failure> {
-    let deadline = Deadline::begin(prepared.timeouts.request);
+    let deadline = Deadline::begin(prepared.timeouts.request, begun);
     let mut reply = {
         // Pinned here: to hand it on by value would keep room for it twice, and copy it.
         let tries = pin!(tries(pools, prepared, body, interim, deadline));
@@ -84,7 +86,15 @@ async fn tries(
             picked.leave_untimed();
         }
         let attempt = Attempt::new(pools, prepared, &interim, deadline.left());
-        let ended = once(attempt, picked, place, deadline, &mut kept).await;
+        // One try, or two at once where the agency is hedged and the first is slow. Boxed: only who is hedged pays for it.
+        let ended = match hedge_after(&attempt, &kept) {
+            Some(after) => Box::pin(hedge::race(attempt, picked, place, after, deadline, &mut kept)).await,
+            None => {
+                let ended = attempt.run(picked.pool, place, &mut kept).await;
+                note(picked, &ended, attempt.took());
+                ended
+            }
+        };
         if is_retry {
             ledger.count(if ended.is_ok() { Spent::Answered } else { Spent::Failed });
         }
@@ -112,23 +122,6 @@ impl Kept {
     fn is_at_hand(&self) -> bool {
         matches!(self.body, Some(Body::Empty | Body::Full(_)))
     }
-}
-
-/// One try, or two at once where the agency is hedged and the first is slow.
-async fn once(
-    attempt: Attempt<'_>,
-    picked: Picked<'_>,
-    slot: Slot,
-    deadline: Deadline,
-    kept: &mut Kept,
-) -> Result<Reply, Ended> {
-    if let Some(after) = hedge_after(&attempt, kept) {
-        // Boxed: only who is hedged pays for it.
-        return Box::pin(hedge::race(attempt, picked, slot, after, deadline, kept)).await;
-    }
-    let ended = attempt.run(picked.pool, slot, kept).await;
-    note(picked, &ended, attempt.took());
-    ended
 }
 
 /// How long to wait before another endpoint is asked as well. Only a read without a body, and only where the route allows

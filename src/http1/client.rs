@@ -20,6 +20,7 @@ use http_body::Body as _;
 pub use self::answer::{AnswerBody, Home};
 use self::upload::Upload;
 use super::head::{self, Framing, HeadLimits, ResponseHead, Scan, write_decimal, write_field};
+use super::lent::Lent;
 use super::lines;
 use super::transport::{Transport, Wire};
 use super::watchdog::Watchdog;
@@ -169,7 +170,6 @@ impl Upstream {
         home: H,
     ) -> Result<Answer<H>, Failure> {
         let mut upload = Upload::new(request, body);
-        self.dog.set(patience.response);
         self.used += 1;
         let mut scan = Scan::default();
         let mut informed = 0;
@@ -240,8 +240,8 @@ fn is_interim(status: StatusCode) -> bool {
 }
 
 /// The request's head, with the framing that its body needs (RFC 9112 §6).
-fn write_head(request: &Outgoing, body: &Body) -> (BytesMut, bool) {
-    let mut out = BytesMut::with_capacity(2048);
+fn write_head(request: &Outgoing, body: &Body) -> (Lent, bool) {
+    let mut out = Lent::take();
     out.put_slice(request.method.as_str().as_bytes());
     out.put_slice(b" ");
     out.extend_from_slice(&request.target);

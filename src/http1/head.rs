@@ -9,6 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
+use super::spare;
 use crate::digits::Digits;
 use crate::message::list_items;
 use crate::words::Code;
@@ -277,8 +278,13 @@ fn collect(
     fields: &mut Fields,
     more: usize,
 ) -> Result<HeaderMap, HeadFault> {
-    let mut headers = HeaderMap::with_capacity(lines.len() + more);
+    let mut headers = spare::map(lines.len() + more);
     for line in lines {
+        // What most agencies say of every connection ends at this hop (RFC 9110 §7.6.1): nobody above is to take it out again.
+        if line.value.eq_ignore_ascii_case(b"keep-alive") && line.name.eq_ignore_ascii_case("connection") {
+            fields.connection.keep_alive = true;
+            continue;
+        }
         let name = HeaderName::from_bytes(line.name.as_bytes())
             .map_err(|_| HeadFault::Malformed("a field name holds a forbidden character"))?;
         fields.note(&name, line.value);

@@ -11,9 +11,11 @@ pub mod chunked;
 pub mod client;
 pub mod frames;
 pub mod head;
+pub mod lent;
 pub mod lines;
 pub mod server;
 pub mod socket;
+pub mod spare;
 #[cfg(test)]
 mod testing;
 pub mod transport;

@@ -41,7 +41,7 @@ pub struct Settings {
 
 /// What answers requests.
 pub trait Service {
-    fn call(&self, inbound: Inbound) -> Pin<Box<dyn Future<Output = Outbound>>>;
+    fn call(&self, inbound: Inbound) -> impl Future<Output = Outbound> + Unpin;
     /// A head that is refused before there is a request.
     fn refuse(&self, fault: HeadFault) -> Outbound;
     /// A head that did not arrive in time.
@@ -220,14 +220,14 @@ fn absolute_form(raw: &Bytes) -> Option<Target> {
 /// Waits for the service, and meanwhile passes 1xx on, keeps the body's time limit, and watches for a caller who leaves.
 async fn serve_call(
     connection: &RefCell<Connection>,
-    mut call: Pin<Box<dyn Future<Output = Outbound>>>,
+    mut call: impl Future<Output = Outbound> + Unpin,
     interim: &Interim,
     settings: &Settings,
     dog: &mut Watchdog,
 ) -> Option<Outbound> {
     poll_fn(|cx| {
         loop {
-            let polled = call.as_mut().poll(cx);
+            let polled = Pin::new(&mut call).poll(cx);
             let state = &mut *connection.borrow_mut();
             // Those that came together with the answer as well: they leave in its write.
             while let Some((status, headers)) = interim.take() {

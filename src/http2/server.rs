@@ -1,6 +1,7 @@
 //! The life of a caller's HTTP/2 connection: streams in, answers out, and the floods that RFC 9113 allows held off (H2-1).
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -165,7 +166,7 @@ async fn stream<S: Service>(
     let interim = inbound.interim.clone();
     let mut call = service.call(inbound);
     let outbound = poll_fn(|cx| {
-        let polled = call.as_mut().poll(cx);
+        let polled = Pin::new(&mut call).poll(cx);
         while let Some((status, headers)) = interim.take() {
             let _ = respond.send_informational(interim_head(status, headers));
         }

@@ -54,9 +54,9 @@ impl Gate {
 pub struct Shared(pub Rc<Gate>);
 
 impl Service for Shared {
-    fn call(&self, inbound: Inbound) -> Pin<Box<dyn Future<Output = Outbound>>> {
+    fn call(&self, inbound: Inbound) -> impl Future<Output = Outbound> + Unpin {
         let gate = self.0.clone();
-        Box::pin(Caught { gate: gate.clone(), request: Box::pin(handle(gate, inbound)) })
+        Caught { gate: gate.clone(), request: Box::pin(handle(gate, Box::new(inbound))) }
     }
 
     fn refuse(&self, fault: HeadFault) -> Outbound {

@@ -23,6 +23,7 @@ use crate::answer::cors::Preflight;
 use crate::auth;
 use crate::chance;
 use crate::forward::{self, prepare};
+use crate::http1::spare;
 use crate::intake::arrived::{Payload, Remains};
 use crate::intake::{Arrived, Rejected};
 use crate::limit::body::{Counter, limited};
@@ -33,18 +34,20 @@ use crate::route::Found;
 use crate::words::{RequestId, RouteId, method_index};
 
 /// Answers one request. Cancel: the exchange with the agency is broken off, and the record closes as "the caller left".
-pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
+///
+/// `inbound` is boxed: a future keeps the room of what it is given, beside that of what it makes of it.
+pub async fn handle(gate: Rc<Gate>, inbound: Box<Inbound>) -> Outbound {
     let begun = Instant::now();
     // ONE snapshot for the whole request, however long it takes.
     let view = gate.worker.view();
 
     // Another proxy asks about a request of its own. Boxed: its state would otherwise be part of every request's future.
     if let Some(question) = verify::asked(&view.snapshot, &gate.conn, &inbound) {
-        return Box::pin(verify::answer(&gate, &view, question, inbound, begun)).await;
+        return Box::pin(verify::answer(&gate, &view, question, *inbound, begun)).await;
     }
 
     // 400, 414: what cannot be looked at.
-    let (mut arrived, payload) = match Arrived::parse(&gate.conn, &gate.trusted_proxies, gate.uri_limit, inbound) {
+    let (mut arrived, payload) = match Arrived::parse(&gate.conn, &gate.trusted_proxies, gate.uri_limit, *inbound) {
         Ok(arrived) => arrived,
         Err(remains) => return turn_away(&gate, &view, *remains, begun),
     };
@@ -100,6 +103,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Inbound) -> Outbound {
             if let Ends::WithSession(_) = ends {
                 session::mark(&mut outbound.response);
             }
+            spare::give_back(headers);
             outbound
         }
         Err(refusal) => {
@@ -165,8 +169,8 @@ async fn pass(
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
     let mut prepared = prepared.map_err(Refusal::Forward)?;
-    let sent = Instant::now();
-    let reply = forward::deliver(pools, &mut prepared, body, &payload.interim).await;
+    let sent = tokio::time::Instant::now();
+    let reply = forward::deliver(pools, &mut prepared, body, &payload.interim, sent).await;
     let took = sent.elapsed();
     worker.books.tally.upstream(&pools.agency.name, took);
     record.upstream = Some(took);

@@ -3,12 +3,13 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use http_body::Body as _;
 
 use super::{Outgoing, write_head};
 use crate::body::{Body, BodyError};
 use crate::http1::chunked;
+use crate::http1::lent::Lent;
 use crate::http1::transport::Wire;
 
 /// Pieces up to this size leave together with the head.
@@ -16,7 +17,7 @@ const COALESCE: usize = 8 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Upload {
-    out: BytesMut,
+    out: Lent,
     direct: Bytes,
     chunk_open: bool,
     body: Body,
@@ -50,7 +51,8 @@ impl Upload {
             upgrade: request.upgrade,
             state: State::Sending,
             sent: false,
-            progress: false,
+            // The limits of an exchange begin with it.
+            progress: true,
             starved: false,
         }
     }
@@ -68,7 +70,7 @@ impl Upload {
         self.state == State::Done
     }
 
-    /// Bytes left since this was last asked.
+    /// It began, or bytes left, since this was last asked.
     pub(super) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.progress)
     }
@@ -80,6 +82,15 @@ impl Upload {
 
     /// Sends what can be sent now. Ready(Ok) when there is no more to do; errors are the caller's alone.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<(), BodyError>> {
+        if matches!(self.state, State::Done | State::Refused) {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = self.poll_send(cx, wire);
+        self.out.settle();
+        polled
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<(), BodyError>> {
         self.starved = false;
         loop {
             match self.state {
@@ -128,6 +139,7 @@ impl Upload {
     }
 
     fn take(&mut self, frame: http_body::Frame<Bytes>) {
+        self.out.ready();
         match frame.into_data() {
             Ok(data) if data.is_empty() => {}
             Ok(data) => {
@@ -157,7 +169,7 @@ impl Upload {
     fn poll_flush(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<bool> {
         loop {
             let before = self.out.len() + self.direct.len();
-            let polled = match wire.poll_write_all(cx, &mut self.out) {
+            let polled = match wire.poll_write_all(cx, &mut *self.out) {
                 Poll::Ready(Ok(())) if self.direct.has_remaining() => wire.poll_write_all(cx, &mut self.direct),
                 other => other,
             };

@@ -19,12 +19,13 @@ use crate::closing::{Ear, Word};
 use crate::date;
 use crate::http1::chunked;
 use crate::http1::head::{RequestHead, write_decimal, write_field, write_fields, write_status_line};
+use crate::http1::lent::Lent;
+use crate::http1::spare;
 use crate::http1::watchdog::Watchdog;
 use crate::message::{Outbound, Tunnel};
 
 /// Pieces up to this size are copied behind the head, so that they leave in its write and its TLS record.
 const COALESCE: usize = 8 * 1024;
-const HEAD_ROOM: usize = 1024;
 
 /// What of the request decides how its answer is framed.
 #[derive(Clone, Copy)]
@@ -85,11 +86,11 @@ pub(super) async fn write_answer(
     let last = ear.word() >= Word::Last;
     let close = close || !request.keep_alive || last || unread || failed || coding == Coding::UntilClose;
 
-    let mut out = connection.borrow_mut().begin_answer();
-    out.reserve(HEAD_ROOM);
+    let mut out = Lent::take();
+    out.extend_from_slice(&connection.borrow_mut().begin_answer());
     write_head(&mut out, parts.status, &parts.headers, coding, close && tunnel.is_none(), request);
     // Its fields lie in what was read with the agency's head: not for as long as the body takes.
-    drop(parts);
+    spare::give_back(parts.headers);
     let mut writer = Writer { out, direct: Bytes::new(), chunk_open: false };
     if let Some(tunnel) = tunnel {
         let flushed = flush(connection, &mut writer, dog, idle).await;
@@ -173,17 +174,25 @@ pub(super) fn write_interim(out: &mut BytesMut, status: StatusCode, headers: &He
 
 /// What is on its way to the socket: `out`, then `direct`, then the line end of a chunk.
 struct Writer {
-    out: BytesMut,
+    out: Lent,
     direct: Bytes,
     chunk_open: bool,
 }
 
 impl Writer {
     fn poll_flush(&mut self, cx: &mut Context<'_>, connection: &RefCell<Connection>) -> Poll<io::Result<()>> {
+        let polled = self.poll_write(cx, connection);
+        if polled.is_pending() {
+            self.out.settle();
+        }
+        polled
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, connection: &RefCell<Connection>) -> Poll<io::Result<()>> {
         let wire = &mut connection.borrow_mut().wire;
         loop {
             // Also when it is empty: what TLS took of the last piece must leave too, or the caller waits for it for ever.
-            ready!(wire.poll_write_all(cx, &mut self.out))?;
+            ready!(wire.poll_write_all(cx, &mut *self.out))?;
             if self.direct.has_remaining() {
                 let written = wire.poll_write_all(cx, &mut self.direct)?;
                 // What TLS has taken it holds by itself, while the caller does not read.
@@ -204,6 +213,7 @@ impl Writer {
         if data.is_empty() {
             return false;
         }
+        self.out.ready();
         if chunked {
             chunked::write_size(&mut self.out, data.len());
         }
@@ -272,6 +282,7 @@ async fn send_body(
                 Poll::Pending => match writer.poll_flush(cx, connection) {
                     Poll::Ready(Ok(())) => {
                         blocked = false;
+                        writer.out.settle();
                         return poll_hangup(cx, connection);
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(false),

@@ -36,7 +36,7 @@ impl Drop for OnDrop {
 }
 
 impl Service for Echo {
-    fn call(&self, inbound: Inbound) -> Pin<Box<dyn Future<Output = Outbound>>> {
+    fn call(&self, inbound: Inbound) -> impl Future<Output = Outbound> + Unpin {
         let seen = self.seen.clone();
         Box::pin(async move {
             let Target::Origin { path_and_query, .. } = &inbound.target else { panic!("{:?}", inbound.target) };
