@@ -4,6 +4,8 @@
 //! lines, counted in `darvazeh_access_log_dropped_total`, and never slows a request.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -150,18 +152,15 @@ fn write_all(receiver: &Receiver<Vec<Line>>, out: Out, outlet: &Outlet, names: &
     let mut out = BufWriter::with_capacity(64 * 1024, out.0);
     let mut text = Vec::with_capacity(64 * 1024);
     let mut day = Day::default();
-    let mut known: Option<(StatId, RouteName)> = None;
+    let mut labels = Labels::default();
     while let Ok(batch) = receiver.recv() {
         // Every batch is flushed: nothing is left in the one before.
         if let Some(next) = outlet.turned() {
             out = BufWriter::with_capacity(64 * 1024, next.0);
         }
         for line in &batch {
-            if known.as_ref().is_none_or(|(id, _)| *id != line.stat) {
-                known = names.name(line.stat).map(|name| (line.stat, name));
-            }
-            if let Some((_, name)) = &known {
-                format(&mut text, line, name, &mut day);
+            if let Some(label) = labels.of(line.stat, names) {
+                format(&mut text, line, label, &mut day);
             }
         }
         // A log that cannot be written must not end the gateway: the lines are lost, as a full disk loses them.
@@ -170,17 +169,44 @@ fn write_all(receiver: &Receiver<Vec<Line>>, out: Out, outlet: &Outlet, names: &
     }
 }
 
-fn format(out: &mut Vec<u8>, line: &Line, name: &RouteName, day: &mut Day) {
+/// What lines say of their route, ready to be written. A number's name never changes, so there is nothing to renew.
+#[derive(Default)]
+struct Labels(HashMap<StatId, Box<[u8]>, ahash::RandomState>);
+
+impl Labels {
+    /// Some hundred bytes each; with more routes in use than this, it begins anew.
+    const MOST: usize = 4096;
+
+    /// `None`: the route is gone.
+    fn of(&mut self, stat: StatId, names: &Names) -> Option<&[u8]> {
+        if self.0.len() >= Labels::MOST && !self.0.contains_key(&stat) {
+            self.0.clear();
+        }
+        match self.0.entry(stat) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(new) => Some(new.insert(label(&names.name(stat)?).into())),
+        }
+    }
+}
+
+fn label(name: &RouteName) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(b",\"route\":");
+    json_string(&mut out, &name.route);
+    out.extend_from_slice(b",\"agency\":");
+    json_string(&mut out, &name.agency);
+    out
+}
+
+fn format(out: &mut Vec<u8>, line: &Line, label: &[u8], day: &mut Day) {
     out.extend_from_slice(b"{\"time\":\"");
     day.write(out, line.at);
     out.extend_from_slice(b"\",\"request_id\":\"");
     out.extend_from_slice(line.request_id.as_bytes());
     out.extend_from_slice(b"\",\"method\":\"");
     out.extend_from_slice(METHODS[usize::from(line.method)].as_bytes());
-    out.extend_from_slice(b"\",\"route\":");
-    json_string(out, &name.route);
-    out.extend_from_slice(b",\"agency\":");
-    json_string(out, &name.agency);
+    out.push(b'"');
+    out.extend_from_slice(label);
     number(out, ",\"status\":", u64::from(line.status));
     out.extend_from_slice(b",\"code\":");
     match line.code {
@@ -300,7 +326,7 @@ mod tests {
         };
         let mut out = Vec::new();
         let name = RouteName { route: "a\"b".into(), agency: "x".into() };
-        format(&mut out, &line, &name, &mut Day::default());
+        format(&mut out, &line, &label(&name), &mut Day::default());
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["time"], "1970-01-01T00:00:01.500Z");
         assert_eq!((&value["route"], &value["code"]), (&"a\"b".into(), &"token_missing".into()));
