@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
@@ -70,7 +70,7 @@ pub fn to_agency(
     agency: &AgencyLive,
     signer: &Signer,
     now: UnixTime,
-) -> Result<Bytes, Failure> {
+) -> Result<Vec<u8>, Failure> {
     let present = Present::of(headers);
     let authorization = if present.has(Present::AUTHORIZATION) { headers.remove(header::AUTHORIZATION) } else { None };
     if present.has(Present::HOP) {
@@ -100,7 +100,7 @@ pub fn to_agency(
     trace(headers, arrived.trusted, present, &mut added);
     max_forwards(headers, &arrived.method);
     identity(&mut (headers, &mut added), authorization, permit, agency, signer, now);
-    Ok(added.freeze())
+    Ok(added.into_bytes())
 }
 
 /// `spared`: what `Connection` cannot take away.
@@ -145,14 +145,14 @@ fn via(headers: &mut HeaderMap, version: Version, present: Present, added: &mut 
         Version::HTTP_2 => b"2 darvazeh",
         _ => b"1.1 darvazeh",
     };
-    let before = if present.has(Present::VIA) { take_list(headers, &header::VIA) } else { BytesMut::new() };
+    let before = if present.has(Present::VIA) { take_list(headers, &header::VIA) } else { Vec::new() };
     let is_ours = |hop: &&[u8]| hop.rsplit(|b| *b == b' ').next() == Some(PSEUDONYM.as_bytes());
     if list_items(&before).filter(is_ours).count() >= LOOPS {
         return Err(Failure::Loop);
     }
     added.write("via", |out| {
-        out.put_slice(&before);
-        out.put_slice(ours);
+        out.extend_from_slice(&before);
+        out.extend_from_slice(ours);
     });
     Ok(())
 }
@@ -162,7 +162,7 @@ fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, presen
     let peer = if arrived.trusted { conn.peer.ip().to_canonical() } else { arrived.client };
     let (host, scheme) = (arrived.authority.written(), conn.scheme.as_str().as_bytes());
     let is_begun = present.has(Present::X_FORWARDED);
-    let mut begun = |name| if is_begun { take_list(headers, name) } else { BytesMut::new() };
+    let mut begun = |name| if is_begun { take_list(headers, name) } else { Vec::new() };
     let (addresses, hops) = (begun(&X_FORWARDED_FOR), begun(&header::FORWARDED));
     if !is_begun || !headers.contains_key(X_FORWARDED_PROTO) {
         added.field("x-forwarded-proto", scheme);
@@ -171,42 +171,42 @@ fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, presen
         added.field("x-forwarded-host", host);
     }
     added.write("x-forwarded-for", |out| {
-        out.put_slice(&addresses);
+        out.extend_from_slice(&addresses);
         write_address(out, peer);
     });
     added.write("forwarded", |out| {
-        out.put_slice(&hops);
-        out.put_slice(b"for=");
+        out.extend_from_slice(&hops);
+        out.extend_from_slice(b"for=");
         match peer {
             IpAddr::V4(_) => write_address(out, peer),
             IpAddr::V6(_) => {
-                out.put_slice(b"\"[");
+                out.extend_from_slice(b"\"[");
                 write_address(out, peer);
-                out.put_slice(b"]\"");
+                out.extend_from_slice(b"]\"");
             }
         }
-        out.put_slice(b";proto=");
-        out.put_slice(scheme);
+        out.extend_from_slice(b";proto=");
+        out.extend_from_slice(scheme);
         if !host.is_empty() {
             // Only a token may stand unquoted, and a port makes it none; a valid host holds no quote.
-            out.put_slice(b";host=\"");
-            out.put_slice(host);
-            out.put_slice(b"\"");
+            out.extend_from_slice(b";host=\"");
+            out.extend_from_slice(host);
+            out.extend_from_slice(b"\"");
         }
-        out.put_slice(b";by=_darvazeh");
+        out.extend_from_slice(b";by=_darvazeh");
     });
 }
 
 /// An IPv4 address by hand: every request has one, and the general formatter costs more than all else here.
-fn write_address(out: &mut BytesMut, address: IpAddr) {
-    use std::fmt::Write;
+fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    use std::io::Write;
     let IpAddr::V4(address) = address else {
         let _ = write!(out, "{address}");
         return;
     };
     for (n, octet) in address.octets().into_iter().enumerate() {
         if n > 0 {
-            out.put_u8(b'.');
+            out.push(b'.');
         }
         let digits = [b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10];
         let leading = match octet {
@@ -214,16 +214,16 @@ fn write_address(out: &mut BytesMut, address: IpAddr) {
             10.. => 1,
             _ => 2,
         };
-        out.put_slice(&digits[leading..]);
+        out.extend_from_slice(&digits[leading..]);
     }
 }
 
 /// Takes a list out of the fields: its elements so far, and what separates them from the next.
-fn take_list(headers: &mut HeaderMap, name: &HeaderName) -> BytesMut {
-    let mut list = BytesMut::new();
+fn take_list(headers: &mut HeaderMap, name: &HeaderName) -> Vec<u8> {
+    let mut list = Vec::new();
     for value in headers.get_all(name) {
-        list.put_slice(value.as_bytes());
-        list.put_slice(b", ");
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
     }
     headers.remove(name);
     list
@@ -237,15 +237,15 @@ fn trace(headers: &mut HeaderMap, trusted: bool, present: Present, added: &mut L
         headers.remove(TRACESTATE);
     }
     added.write("traceparent", |out| {
-        out.put_slice(b"00-");
+        out.extend_from_slice(b"00-");
         match theirs {
-            Some((trace_id, _)) => out.put_slice(&trace_id),
+            Some((trace_id, _)) => out.extend_from_slice(&trace_id),
             None => put_hex(out, &chance::bits().to_be_bytes()),
         }
-        out.put_slice(b"-");
+        out.extend_from_slice(b"-");
         put_hex(out, &(chance::bits() as u64 | 1).to_be_bytes());
-        out.put_slice(b"-");
-        out.put_slice(theirs.as_ref().map_or(b"00", |(_, flags)| flags));
+        out.extend_from_slice(b"-");
+        out.extend_from_slice(theirs.as_ref().map_or(b"00", |(_, flags)| flags));
     });
 }
 
@@ -266,14 +266,14 @@ fn continued(value: &[u8]) -> Option<([u8; 32], [u8; 2])> {
 }
 
 /// At most 16 bytes.
-fn put_hex(out: &mut BytesMut, bytes: &[u8]) {
+fn put_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut text = [[0; 2]; 16];
     for (pair, byte) in text.iter_mut().zip(bytes) {
         *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
     }
     let text = text.as_flattened();
-    out.put_slice(&text[..bytes.len() * 2]);
+    out.extend_from_slice(&text[..bytes.len() * 2]);
 }
 
 /// HP-3: on OPTIONS the number of hops left goes down. (Zero is answered before a request comes here.)

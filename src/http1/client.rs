@@ -64,7 +64,7 @@ pub struct Outgoing {
     pub target: Bytes,
     pub headers: HeaderMap,
     /// More of them, as [`lines`].
-    pub added: Bytes,
+    pub added: Vec<u8>,
     /// `Connection: upgrade` is to be said.
     pub upgrade: bool,
 }

@@ -1,45 +1,47 @@
 //! Fields as lines of a head: what is added on the way out is written once, and not put into a map only to be taken out again.
 //! HTTP/2, and who explains what is sent, read them back.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 
 /// Usual fields, usual values.
 const ROOM: usize = 640;
 
+/// A plain vector: it is written into some forty times for a request.
 #[derive(Debug)]
-pub struct Lines(BytesMut);
+pub struct Lines(Vec<u8>);
 
 impl Default for Lines {
     fn default() -> Lines {
-        Lines(BytesMut::with_capacity(ROOM))
+        Lines(Vec::with_capacity(ROOM))
     }
 }
 
 impl Lines {
     /// `name` in lower case. `value` holds no control characters: it is made here, or was a field's value before.
     pub fn field(&mut self, name: &'static str, value: &[u8]) {
-        self.write(name, |out| out.put_slice(value));
+        self.write(name, |out| out.extend_from_slice(value));
     }
 
     /// The same, with a value of several pieces.
-    pub fn write(&mut self, name: &'static str, value: impl FnOnce(&mut BytesMut)) {
+    pub fn write(&mut self, name: &'static str, value: impl FnOnce(&mut Vec<u8>)) {
         let out = &mut self.0;
-        out.put_slice(name.as_bytes());
-        out.put_slice(b": ");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
         let begun = out.len();
         value(out);
         debug_assert!(HeaderValue::from_bytes(&out[begun..]).is_ok(), "{name} would be no valid field");
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 
-    pub fn freeze(self) -> Bytes {
-        self.0.freeze()
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 }
 
 /// The fields of some [`Lines`].
-pub fn fields(lines: &Bytes) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+pub fn fields(lines: &[u8]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let lines = Bytes::copy_from_slice(lines);
     let mut from = 0;
     std::iter::from_fn(move || {
         let rest = &lines[from..];
@@ -58,14 +60,14 @@ mod tests {
     fn what_is_written_is_read_back() {
         let mut lines = Lines::default();
         lines.field("via", b"1.1 darvazeh");
-        lines.write("forwarded", |out| out.put_slice(b"for=\"[::1]:2\""));
+        lines.write("forwarded", |out| out.extend_from_slice(b"for=\"[::1]:2\""));
         lines.field("x-empty", b"");
-        let lines = lines.freeze();
-        assert_eq!(lines, "via: 1.1 darvazeh\r\nforwarded: for=\"[::1]:2\"\r\nx-empty: \r\n");
+        let lines = lines.into_bytes();
+        assert_eq!(lines, b"via: 1.1 darvazeh\r\nforwarded: for=\"[::1]:2\"\r\nx-empty: \r\n");
         let read: Vec<_> = fields(&lines).map(|(name, value)| (name.to_string(), value)).collect();
         assert_eq!(read.len(), 3);
         assert_eq!(read[1], ("forwarded".to_owned(), HeaderValue::from_static("for=\"[::1]:2\"")));
         assert_eq!(read[2].1, "");
-        assert_eq!(fields(&Bytes::new()).count(), 0);
+        assert_eq!(fields(&[]).count(), 0);
     }
 }

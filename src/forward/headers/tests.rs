@@ -13,7 +13,7 @@ fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 fn added(add: impl FnOnce(&mut Lines)) -> HeaderMap {
     let mut lines = Lines::default();
     add(&mut lines);
-    crate::http1::lines::fields(&lines.freeze()).collect()
+    crate::http1::lines::fields(&lines.into_bytes()).collect()
 }
 
 /// HP-1
