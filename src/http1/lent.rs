@@ -27,8 +27,6 @@ impl Lent {
     /// The worker's buffer, empty; a new one where somebody else of this turn has it.
     pub fn take() -> Lent {
         let mut bytes = OF_WORKER.take().unwrap_or_default();
-        bytes.clear();
-        // What was sent is cut off at the front: this gives it back, without allocating.
         bytes.reserve(ROOM);
         Lent { bytes, is_workers: true }
     }
@@ -50,18 +48,22 @@ impl Lent {
         }
         let left = if self.bytes.is_empty() { BytesMut::new() } else { BytesMut::from(&self.bytes[..]) };
         let lent = std::mem::replace(&mut self.bytes, left);
-        if lent.capacity() <= KEPT {
-            OF_WORKER.set(Some(lent));
-        }
+        OF_WORKER.set(fit_to_lend(lent));
     }
+}
+
+/// The buffer, empty, unless it has grown large. What was sent is cut off at its front, and counts.
+fn fit_to_lend(mut bytes: BytesMut) -> Option<BytesMut> {
+    bytes.clear();
+    (!bytes.try_reclaim(KEPT + 1)).then_some(bytes)
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.bytes.clear();
-        if self.is_workers && self.bytes.capacity() <= KEPT {
+        if self.is_workers {
+            let lent = std::mem::take(&mut self.bytes);
             // At the end of a thread there is nobody to lend to.
-            let _ = OF_WORKER.try_with(|workers| workers.set(Some(std::mem::take(&mut self.bytes))));
+            let _ = OF_WORKER.try_with(|workers| workers.set(fit_to_lend(lent)));
         }
     }
 }
@@ -111,6 +113,15 @@ mod tests {
         assert_eq!(slow.capacity(), 0, "one that waits and is empty holds nothing");
         slow.ready();
         assert!(slow.capacity() >= ROOM);
+    }
+
+    #[test]
+    fn one_that_has_grown_large_is_not_lent_again() {
+        let mut large = Lent::take();
+        large.extend_from_slice(&[0; KEPT + 1]);
+        large.advance(KEPT);
+        drop(large);
+        assert!(Lent::take().capacity() <= KEPT);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use http::HeaderMap;
 
-/// About as many as are in use at a time on a busy worker; some 1.3 KiB each.
+/// About as many as are in use at a time on a busy worker; usually 1.3 KiB each.
 const SPARE: usize = 64;
 /// What a new one has room for: most messages.
 const USUAL: usize = 12;

@@ -147,7 +147,7 @@ pub struct Wire {
     pub unread: BytesMut,
     /// The other side has closed its half.
     pub eof: bool,
-    /// All that was read of the socket is in `unread`: nothing comes before the socket is readable again.
+    /// No byte that was opened lies outside `unread`: nothing comes before the socket is readable again.
     is_dry: bool,
     /// `unread` lies in an allocation larger than [`KEPT`], also where nothing is left in it.
     roomy: bool,
@@ -180,6 +180,7 @@ impl Wire {
         }
         // A short way for what is asked after every request: whether there is another.
         if self.is_dry && self.io.tcp().poll_read_ready(cx).is_pending() {
+            self.give_back();
             return Poll::Pending;
         }
         let polled = match &mut self.io {
@@ -282,5 +283,45 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    /// A wire, and the socket at its other end.
+    async fn wire() -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (far, near) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (Wire::new(Transport::Tcp(near.unwrap().0)), far.unwrap())
+    }
+
+    async fn comes_nothing(wire: &mut Wire) -> bool {
+        poll_fn(|cx| Poll::Ready(wire.poll_fill(cx).is_pending())).await
+    }
+
+    /// What a caller sent ahead was read into one large buffer, and is taken from there without another read.
+    #[tokio::test]
+    async fn an_idle_connection_holds_no_buffer_once_all_in_it_was_taken() {
+        let (mut wire, mut far) = wire().await;
+        let sent = vec![b'x'; 3 * KEPT];
+        far.write_all(&sent).await.unwrap();
+        while wire.unread.len() < sent.len() {
+            poll_fn(|cx| wire.poll_fill(cx)).await.unwrap();
+        }
+        assert!(comes_nothing(&mut wire).await);
+        assert_eq!(wire.unread.split_to(sent.len()), sent);
+        assert!(comes_nothing(&mut wire).await);
+        assert_eq!(wire.unread.as_ptr(), BytesMut::new().as_ptr(), "not even the end of it");
+        // And what comes then is heard of.
+        far.write_all(b"again").await.unwrap();
+        assert_eq!(poll_fn(|cx| wire.poll_fill(cx)).await.unwrap(), 5);
+        assert_eq!(wire.unread, b"again"[..]);
+        drop(far);
+        assert_eq!(poll_fn(|cx| wire.poll_fill(cx)).await.unwrap(), 0);
     }
 }
