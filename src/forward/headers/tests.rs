@@ -1,5 +1,11 @@
+use http::header::HeaderValue;
+use http::{StatusCode, Version};
+
+use super::from_agency::{SOFTWARE, has_foreign_challenge};
+use super::to_agency::{TRACEPARENT, TRACESTATE, X_FORWARDED_PROTO, continued, drop_own_cookies, trace, via};
 use super::*;
-use http::StatusCode;
+use crate::forward::failure::Failure;
+use crate::http1::lines::Lines;
 
 fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
