@@ -5,7 +5,8 @@
 //! connection holds no buffer, and one lazily armed timer serves all limits of a connection.
 //!
 //! `head` parses and writes heads, `chunked` the chunked coding, `transport` is the socket (plain or TLS), `server` the
-//! life of a caller's connection, `client` one exchange with an agency.
+//! life of a caller's connection, `client` one exchange with an agency. What a worker uses for one turn, and again for the
+//! next, is in `lent` (bytes on their way out) and `spare` (header maps).
 
 pub mod chunked;
 pub mod client;
