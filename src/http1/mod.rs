@@ -18,7 +18,7 @@ pub mod server;
 pub mod socket;
 pub mod spare;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod transport;
 pub mod tunnel;
 pub mod watchdog;

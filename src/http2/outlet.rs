@@ -96,9 +96,11 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
         self.blocked = if written.is_pending() { self.blocked.or_else(|| Some(Instant::now())) } else { None };
     }
 
-    /// Hands what was gathered on.
+    /// Hands what was gathered on, once what was handed on before has left: TLS would take four times as much, and hold it
+    /// for as long as the caller does not read.
     fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
+            ready!(self.poll_sent(cx))?;
             let written = Pin::new(&mut self.io).poll_write(cx, &self.gathered);
             self.note(&written);
             let n = ready!(written)?;
@@ -129,6 +131,11 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.announce();
         ready!(self.poll_hand_on(cx))?;
+        self.poll_sent(cx)
+    }
+
+    /// Ready once all that was handed on has left.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unsent {
             let flushed = Pin::new(&mut self.io).poll_flush(cx);
             self.note(&flushed);
@@ -263,5 +270,29 @@ mod tests {
         assert_eq!(theirs.read(&mut read).await.unwrap(), GATHERED);
         io.shutdown().await.unwrap();
         assert_eq!(theirs.read(&mut read).await.unwrap(), 1, "nothing is left behind at the end");
+    }
+
+    /// Of a caller who does not read, TLS holds one record's worth and this another.
+    #[tokio::test]
+    async fn tls_is_not_filled_for_who_does_not_read() {
+        let (ours, mut caller) = crate::http1::testing::narrow_tls().await;
+        let (mut io, hold) = Outlet::new(ours);
+        hold.gather();
+        let mut taken = 0;
+        let piece = vec![7; GATHERED];
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(n) = Pin::new(&mut io).poll_write(cx, &piece) {
+                taken += n.unwrap();
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert!((2 * GATHERED..4 * GATHERED).contains(&taken), "{taken} bytes were taken");
+        assert!(hold.blocked_since().is_some());
+        let mut read = vec![0; taken];
+        let all = async { tokio::join!(io.shutdown(), caller.read_exact(&mut read)) };
+        let (ended, read_all) =
+            tokio::time::timeout(std::time::Duration::from_secs(10), all).await.expect("all of it leaves");
+        assert!(ended.is_ok() && read_all.is_ok());
     }
 }
