@@ -143,6 +143,8 @@ impl Asking<'_> {
             for depth in BELOW {
                 let below = format!("/{ANYTHING}").repeat(depth);
                 self.ask(route, is_new, host, &format!("{path}{below}"));
+                // An empty segment is one that no `{x}` takes.
+                self.ask(route, is_new, host, &format!("{path}{below}/"));
             }
         }
     }

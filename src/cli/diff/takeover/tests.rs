@@ -52,6 +52,16 @@ fn file(routes: &[(u8, Pattern)]) -> Option<Config> {
     config::load(&file, 0).ok().map(|loaded| loaded.config)
 }
 
+/// `/a/` is a path of its own: a prefix has it, and `/{x}` and `/{x}/{y}` do not.
+#[test]
+fn a_slash_at_the_end_is_looked_at_below_a_prefix() {
+    let route = |number: u8, path: &str| (number, ("", path.to_owned(), ""));
+    let old = file(&[route(0, "/**")]).unwrap();
+    let new = file(&[route(0, "/{x}/{y}/**"), route(1, "/{x}"), route(2, "/")]).unwrap();
+    let found = find(&old, &new, &Pairs::of(&old, &new));
+    assert_eq!(found.refused.values().map(|example| &*example.path).collect::<Vec<_>>(), [format!("/{ANYTHING}/")]);
+}
+
 /// Every path of up to five segments out of a few, with and without a slash at its end.
 fn requests() -> Vec<String> {
     let mut all = vec![String::new()];
