@@ -65,11 +65,6 @@ fn remove(headers: &mut HeaderMap, present: Present, names: &'static [(Present, 
     }
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
-    let fits = |option: &[u8]| option.eq_ignore_ascii_case(token);
-    headers.get_all(name).iter().any(|value| list_items(value.as_bytes()).any(fits))
-}
-
 fn is_own_cookie(cookie: &[u8]) -> bool {
     cookie.get(..OWN_COOKIES.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_COOKIES))
 }

@@ -282,7 +282,7 @@ fn collect(
     for line in lines {
         // What most agencies say of every connection ends at this hop (RFC 9110 §7.6.1): nobody above is to take it out again.
         if line.value.eq_ignore_ascii_case(b"keep-alive") && line.name.eq_ignore_ascii_case("connection") {
-            fields.connection.keep_alive = true;
+            fields.connection.note(line.value);
             continue;
         }
         let name = HeaderName::from_bytes(line.name.as_bytes())

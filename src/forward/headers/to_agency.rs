@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use super::identity::identity;
-use super::{PSEUDONYM, has_token, is_own_cookie, strip_hop};
+use super::{PSEUDONYM, is_own_cookie, strip_hop};
 use crate::auth::Permit;
 use crate::auth::assertion::Signer;
 use crate::balance::AgencyLive;
@@ -68,6 +68,11 @@ pub fn to_agency(
     max_forwards(headers, &arrived.method);
     identity(&mut (headers, &mut added), authorization, permit, agency, signer, now);
     Ok(added.into_bytes())
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
+    let fits = |option: &[u8]| option.eq_ignore_ascii_case(token);
+    headers.get_all(name).iter().any(|value| list_items(value.as_bytes()).any(fits))
 }
 
 /// HP-2; RFC 9110 §7.6.3.

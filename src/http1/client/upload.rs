@@ -82,9 +82,6 @@ impl Upload {
 
     /// Sends what can be sent now. Ready(Ok) when there is no more to do; errors are the caller's alone.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<(), BodyError>> {
-        if matches!(self.state, State::Done | State::Refused) {
-            return Poll::Ready(Ok(()));
-        }
         let polled = self.poll_send(cx, wire);
         self.out.settle();
         polled
