@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -149,14 +149,14 @@ pub fn start(to: &AccessLog, names: Arc<Names>) -> io::Result<Writer> {
 }
 
 fn write_all(receiver: &Receiver<Vec<Line>>, out: Out, outlet: &Outlet, names: &Names) {
-    let mut out = BufWriter::with_capacity(64 * 1024, out.0);
+    let mut out = out.0;
     let mut text = Vec::with_capacity(64 * 1024);
     let mut day = Day::default();
     let mut labels = Labels::default();
     while let Ok(batch) = receiver.recv() {
         // Every batch is flushed: nothing is left in the one before.
         if let Some(next) = outlet.turned() {
-            out = BufWriter::with_capacity(64 * 1024, next.0);
+            out = next.0;
         }
         for line in &batch {
             if let Some(label) = labels.of(line.stat, names) {

@@ -1,5 +1,6 @@
 //! From a caller's fields to those that the agency gets: the hop's go, and what it must know of the way is added as lines.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -112,20 +113,21 @@ fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, presen
     if !host.is_empty() && (!is_begun || !headers.contains_key(X_FORWARDED_HOST)) {
         added.field("x-forwarded-host", host);
     }
+    let mut address = [0; 15];
+    let address = written(peer, &mut address);
     added.write("x-forwarded-for", |out| {
         out.extend_from_slice(&addresses);
-        write_address(out, peer);
+        out.extend_from_slice(&address);
     });
     added.write("forwarded", |out| {
         out.extend_from_slice(&hops);
         out.extend_from_slice(b"for=");
-        match peer {
-            IpAddr::V4(_) => write_address(out, peer),
-            IpAddr::V6(_) => {
-                out.extend_from_slice(b"\"[");
-                write_address(out, peer);
-                out.extend_from_slice(b"]\"");
-            }
+        if peer.is_ipv4() {
+            out.extend_from_slice(&address);
+        } else {
+            out.extend_from_slice(b"\"[");
+            out.extend_from_slice(&address);
+            out.extend_from_slice(b"]\"");
         }
         out.extend_from_slice(b";proto=");
         out.extend_from_slice(scheme);
@@ -139,16 +141,14 @@ fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, presen
     });
 }
 
-/// An IPv4 address by hand: every request has one, and the general formatter costs more than all else here.
-fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    use std::io::Write;
-    let IpAddr::V4(address) = address else {
-        let _ = write!(out, "{address}");
-        return;
-    };
+/// An address as text. IPv4 by hand, into `room`: every request has one, and the general formatter costs more than all else here.
+fn written(address: IpAddr, room: &mut [u8; 15]) -> Cow<'_, [u8]> {
+    let IpAddr::V4(address) = address else { return Cow::Owned(address.to_string().into_bytes()) };
+    let mut length = 0;
     for (n, octet) in address.octets().into_iter().enumerate() {
         if n > 0 {
-            out.push(b'.');
+            room[length] = b'.';
+            length += 1;
         }
         let digits = [b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10];
         let leading = match octet {
@@ -156,8 +156,12 @@ fn write_address(out: &mut Vec<u8>, address: IpAddr) {
             10.. => 1,
             _ => 2,
         };
-        out.extend_from_slice(&digits[leading..]);
+        for digit in &digits[leading..] {
+            room[length] = *digit;
+            length += 1;
+        }
     }
+    Cow::Borrowed(&room[..length])
 }
 
 /// Takes a list out of the fields: its elements so far, and what separates them from the next.

@@ -1,3 +1,5 @@
+use bytes::BufMut;
+
 use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { block: 1024, count: 20, uri: 100 };
@@ -159,4 +161,108 @@ fn numbers_are_written_in_decimal() {
         out.put_u8(b' ');
     }
     assert_eq!(out.as_ref(), format!("0 7 10 {} ", u64::MAX).as_bytes());
+}
+
+/// What a library of others reads in the same bytes: method and target, then names, in lower case, with their values.
+/// `None` where it refuses.
+fn as_httparse_reads(text: &[u8], slots: usize) -> Option<Vec<(String, Vec<u8>)>> {
+    let mut slots = vec![httparse::EMPTY_HEADER; slots];
+    let mut parsed = httparse::Request::new(&mut slots);
+    parsed.parse(text).ok()?.is_complete().then_some(())?;
+    let fields = parsed.headers.iter().map(|line| (line.name.to_ascii_lowercase(), line.value.to_vec()));
+    let fields = fields.filter(|(name, value)| !(name == "connection" && value.eq_ignore_ascii_case(b"keep-alive")));
+    let mut fields: Vec<_> = fields.collect();
+    // A map keeps the order of one name's values, and no other.
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    fields.insert(0, (parsed.method?.to_owned(), parsed.path?.as_bytes().to_vec()));
+    Some(fields)
+}
+
+/// The same of what we read.
+fn as_read(head: &RequestHead) -> Vec<(String, Vec<u8>)> {
+    let fields = head.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    fields.insert(0, (head.method.to_string(), head.target.to_vec()));
+    fields
+}
+
+/// SM-4: whatever stands in a head, it is read as httparse reads it, or refused. Pieces of heads, put together at random.
+#[test]
+fn a_head_is_read_as_others_read_it_or_not_at_all() {
+    use proptest::prelude::*;
+    let piece = prop_oneof![
+        4 => proptest::sample::select(vec![
+            "GET ", "POST ", "/", "/a?b", " HTTP/1.1\r\n", " HTTP/1.0\r\n", "Host: x\r\n", "A:b\r\n", "b:\t c d \t\r\n", "c:\r\n",
+            "Connection: keep-alive\r\n", "connection: close\r\n", "Accept: *\r\n", "\r\n", ": ", " ", "\t", "\r", "\n", "\0",
+            "\x7f", "é", ":", "x", "\x0b", "/ HTTP/1.1\r\n",
+        ]).prop_map(|text| text.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..4),
+    ];
+    let start = proptest::sample::select(vec!["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\n"]);
+    let heads =
+        (start, proptest::collection::vec(piece, 0..10), proptest::sample::select(vec!["", "\r\n\r\n", "\r\n"]));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(20_000)
+    });
+    let taken = std::cell::Cell::new(0);
+    let run = runner.run(&heads, |(start, pieces, end)| {
+        let text = [start.as_bytes(), &pieces.concat(), end.as_bytes()].concat();
+        let ours = parse_request(&mut BytesMut::from(&text[..]), &mut Scan::default(), &LIMITS);
+        // In two pieces it is the same head.
+        let (mut buffer, mut scan) = (BytesMut::from(&text[..text.len() / 2]), Scan::default());
+        if let Ok(None) = parse_request(&mut buffer, &mut scan, &LIMITS) {
+            buffer.extend_from_slice(&text[text.len() / 2..]);
+            let pieced = parse_request(&mut buffer, &mut scan, &LIMITS);
+            prop_assert_eq!(format!("{:?}", pieced), format!("{:?}", ours));
+        }
+        let theirs = as_httparse_reads(&text, LIMITS.count);
+        match ours {
+            Ok(Some(head)) => {
+                taken.set(taken.get() + 1);
+                prop_assert_eq!(Some(as_read(&head)), theirs, "{:?}", String::from_utf8_lossy(&text));
+            }
+            // Stricter in framing, line ends and bounds; what is only a matter of characters is refused by both.
+            Err(HeadFault::Malformed(why)) if why.contains("forbidden") || why.contains("colon") => {
+                prop_assert!(theirs.is_none(), "{} for {:?}", why, String::from_utf8_lossy(&text));
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+    run.unwrap();
+    assert!(taken.get() > 1000, "{} heads were whole", taken.get());
+}
+
+/// More lines than whose ends are noted on the way, at once and in pieces.
+#[test]
+fn a_head_of_many_lines_is_read_whole() {
+    let limits = HeadLimits { block: 8192, count: 100, uri: 100 };
+    let lines: String = (0..100).map(|n| format!("x-{n}: {n}\r\n")).collect();
+    let text = format!("GET / HTTP/1.1\r\n{lines}\r\n");
+    for cut in [0, 1, 300, text.len() - 1] {
+        let (mut buffer, mut scan) = (BytesMut::from(&text[..cut]), Scan::default());
+        assert!(parse_request(&mut buffer, &mut scan, &limits).unwrap().is_none());
+        buffer.put_slice(&text.as_bytes()[cut..]);
+        let head = parse_request(&mut buffer, &mut scan, &limits).unwrap().unwrap();
+        assert_eq!(head.headers.len(), 100);
+        assert!((0..100).all(|n| head.headers[format!("x-{n}")] == n.to_string()));
+    }
+    let more = format!("GET / HTTP/1.1\r\n{lines}x-100: 100\r\n\r\n");
+    let refused = parse_request(&mut BytesMut::from(&more[..]), &mut Scan::default(), &limits);
+    assert_eq!(refused.unwrap_err(), HeadFault::TooLarge);
+}
+
+/// RFC 9110 §8.6: the length is the body's to say; where there is none, it is all that is known of it.
+#[test]
+fn an_answers_length_is_kept_only_where_no_body_says_it() {
+    let lengths = |status: &str, method: Method| {
+        let text = format!("HTTP/1.1 {status}\r\ncontent-LENGTH: 5\r\nA: b\r\n\r\n");
+        let (head, framing) = response(&text, method).unwrap().unwrap();
+        (head.headers.get(header::CONTENT_LENGTH).map(|length| length.as_bytes().to_vec()), framing)
+    };
+    assert_eq!(lengths("200 OK", Method::GET), (None, Framing::Length(5)));
+    assert_eq!(lengths("200 OK", Method::HEAD), (Some(b"5".to_vec()), Framing::Empty));
+    assert_eq!(lengths("304 Not Modified", Method::GET), (Some(b"5".to_vec()), Framing::Empty));
 }
