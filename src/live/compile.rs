@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::snapshot::{Fate, RouteLive, RouteRate, Snapshot};
+use super::snapshot::{BodyLimit, Fate, RouteLive, RouteRate, Snapshot};
 use crate::answer::cors::CompiledCors;
 use crate::auth::assertion::Signer;
 use crate::auth::{Issuer, Requirement};
@@ -205,7 +205,7 @@ fn routes(
             stat,
             agency: route.agency,
             way: shared.way(&route.rewrite, *route.timeouts, route.retry),
-            body_limit: route.body_limit,
+            body_limit: BodyLimit::of(route.body_limit),
             priority: route.priority,
             rate: route.rate.map(|rate| {
                 let old = old.and_then(|old| Some((old.rate.as_ref()?, same_rates)));

@@ -46,18 +46,37 @@ pub struct Snapshot {
     pub listeners: Vec<(ListenerId, Arc<str>)>,
 }
 
-/// A route as it runs. What many routes have alike is shared: a hundred thousand of them must stay small.
+/// A route as it runs, in one cache line: where thousands of routes take turns, each line is fetched anew for every request.
+/// What many routes have alike is shared: a hundred thousand of them must stay small.
+#[repr(align(64))]
 pub struct RouteLive {
     pub stat: StatId,
     pub agency: AgencyId,
     pub requirement: Arc<Requirement>,
     pub way: Arc<Way>,
-    /// Bytes; `None`: the listener's.
-    pub body_limit: Option<u64>,
+    pub body_limit: BodyLimit,
     pub rate: Option<Arc<RouteRate>>,
     pub priority: Priority,
     pub cors: Option<Arc<CompiledCors>>,
     pub fate: Fate,
+}
+
+const _: () = assert!(size_of::<RouteLive>() == 64);
+
+/// How large a body may be, in bytes, where the route says so: an `Option` of it would take twice the room.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimit(u64);
+
+impl BodyLimit {
+    const LISTENERS: u64 = u64::MAX;
+
+    pub fn of(own: Option<u64>) -> BodyLimit {
+        BodyLimit(own.map_or(BodyLimit::LISTENERS, |limit| limit.min(BodyLimit::LISTENERS - 1)))
+    }
+
+    pub const fn or(self, listeners: u64) -> u64 {
+        if self.0 == BodyLimit::LISTENERS { listeners } else { self.0 }
+    }
 }
 
 pub struct RouteRate {

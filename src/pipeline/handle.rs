@@ -140,7 +140,7 @@ async fn pass(
 
     // 413: a body known to be too large; one that turns out to be is cut as it passes.
     let bytes_in = Counter::default();
-    let limit = route.body_limit.unwrap_or(gate.body_limit);
+    let limit = route.body_limit.or(gate.body_limit);
     let body = limited(payload.body, limit, &bytes_in).map_err(|_| Refusal::BodyTooLarge)?;
 
     // A form that waited for a step-up takes the place of the button that stands for it.

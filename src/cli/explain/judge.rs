@@ -254,7 +254,7 @@ impl Judge<'_> {
     /// From a route to what would be sent, or told to the agency's own proxy.
     async fn pass(&mut self, id: RouteId, arrived: &mut Arrived, payload: Payload) -> Result<Verdict, Refusal> {
         let route = self.snapshot.route(id);
-        let limit = route.body_limit.unwrap_or(self.listener.limits.body);
+        let limit = route.body_limit.or(self.listener.limits.body);
         limited(payload.body, limit, &Counter::default()).map_err(|_| Refusal::BodyTooLarge)?;
         let admitted = self.admit(id, arrived).await;
         self.found.level = match &admitted {
