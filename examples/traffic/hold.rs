@@ -20,7 +20,7 @@ const SHARED: usize = 10;
 /// A window that no slow reader fills: what stops the sender is the socket.
 const WINDOW: u32 = 16 * 1024 * 1024;
 
-/// Brings so many connections into this state, says "ready", and holds them there.
+/// Brings so many connections, or readers that share some, into this state, says "ready", and holds them there.
 pub async fn hold(kind: &str, address: SocketAddr, count: usize, token: &str) {
     let mut config = crate::tls::config();
     if kind.contains("h2") {
@@ -28,7 +28,8 @@ pub async fn hold(kind: &str, address: SocketAddr, count: usize, token: &str) {
     }
     let config = Arc::new(config);
     let mut asking = Vec::new();
-    for number in 0..count {
+    let streams = if kind == "slow-h2-shared" { SHARED } else { 1 };
+    for number in 0..count / streams {
         let stream = tcp(address, number).await;
         match kind {
             "idle" => held(tls(stream, &config).await, &[get("/a/x", token, "")]).await,
@@ -44,13 +45,10 @@ pub async fn hold(kind: &str, address: SocketAddr, count: usize, token: &str) {
             "slow-plain" => read_on(Slow::new(stream), get("/a/endless", token, "")).await,
             "idle-h2" => h2(tls(stream, &config).await, "/a/x", token, 1).await,
             "slow-h2" | "slow-h2-shared" => {
-                let streams = if kind == "slow-h2" { 1 } else { SHARED };
-                if number % streams == 0 {
-                    let (config, token) = (config.clone(), token.to_owned());
-                    tokio::task::spawn_local(async move {
-                        h2(tls(Slow::new(stream), &config).await, "/a/endless", &token, streams).await;
-                    });
-                }
+                let (config, token) = (config.clone(), token.to_owned());
+                tokio::task::spawn_local(async move {
+                    h2(tls(Slow::new(stream), &config).await, "/a/endless", &token, streams).await;
+                });
             }
             _ => panic!("no such state"),
         }

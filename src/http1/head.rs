@@ -127,7 +127,7 @@ fn request_head(head: &Bytes, ends: &Ends, limits: &HeadLimits) -> Result<Reques
     let (method, target, version) = request_line(lines.next_line()?.unwrap_or_default())?;
     let target = head.slice_ref(target);
     let mut fields = Fields::default();
-    let headers = collect(head, lines, limits.count, ends.count(), &mut fields)?;
+    let headers = collect(head, lines, limits.count, ends.fields(), &mut fields)?;
     let framing = fields.framing(version)?.unwrap_or(Framing::Empty);
     let expect_continue = match fields.expect {
         Some(false) if version == Version::HTTP_11 => return Err(HeadFault::Expectation),
@@ -177,7 +177,7 @@ fn response_head(
         || status == StatusCode::NOT_MODIFIED
         || method == Method::HEAD;
     let mut fields = Fields::of_answer(!bodiless);
-    let headers = collect(head, lines, limits.count, ends.count() + TO_CALLER, &mut fields)?;
+    let headers = collect(head, lines, limits.count, ends.fields() + TO_CALLER, &mut fields)?;
     let said = fields.framing(version)?;
     let framing = if bodiless { Framing::Empty } else { said.unwrap_or(Framing::UntilClose) };
     // A body that comes nevertheless would be read as the next answer.

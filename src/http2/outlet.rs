@@ -122,24 +122,36 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.gathered.len() >= GATHERED {
+        loop {
+            ready!(self.poll_begin(cx))?;
+            self.announce();
+            if self.gathered.len() < GATHERED {
+                break;
+            }
             ready!(self.poll_hand_on(cx))?;
         }
-        if self.gathered.is_empty() {
-            ready!(self.poll_sent(cx))?;
-            self.gathered.ready();
-        }
-        self.announce();
-        let n = bytes.len().min(GATHERED.saturating_sub(self.gathered.len()));
+        let n = bytes.len().min(GATHERED - self.gathered.len());
         self.gathered.extend_from_slice(&bytes[..n]);
         self.frames.pass(&bytes[..n]);
         Poll::Ready(Ok(n))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.announce();
+        if self.wanted {
+            ready!(self.poll_begin(cx))?;
+            self.announce();
+        }
         ready!(self.poll_hand_on(cx))?;
         self.poll_sent(cx)
+    }
+
+    /// Before the first of what is gathered, all that was handed on must have left.
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.gathered.is_empty() {
+            ready!(self.poll_sent(cx))?;
+            self.gathered.ready();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Ready once all that was handed on has left.
@@ -278,6 +290,27 @@ mod tests {
         assert_eq!(theirs.read(&mut read).await.unwrap(), GATHERED);
         io.shutdown().await.unwrap();
         assert_eq!(theirs.read(&mut read).await.unwrap(), 1, "nothing is left behind at the end");
+    }
+
+    /// However much is gathered already: it is written, and what comes behind it too.
+    #[tokio::test]
+    async fn goaway_finds_room_in_what_is_gathered() {
+        for payload in GATHERED - 30..=GATHERED {
+            let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+            let (mut io, hold) = Outlet::new(ours);
+            hold.gather();
+            let length = (payload as u32).to_be_bytes();
+            let data = [&length[1..], &[0, 0, 0, 0, 0, 1], &vec![7; payload]].concat();
+            io.write_all(&data).await.unwrap();
+            hold.announce();
+            let last = frame(0, 1, b"data");
+            io.write_all(&last).await.unwrap();
+            io.shutdown().await.unwrap();
+            drop((io, hold));
+            let mut read = Vec::new();
+            theirs.read_to_end(&mut read).await.unwrap();
+            assert_eq!(read, [&data[..], &GOAWAY, &last].concat(), "behind {payload} bytes");
+        }
     }
 
     /// Of a caller who does not read, TLS holds one record's worth, and this nothing.

@@ -153,10 +153,15 @@ fn write_all(receiver: &Receiver<Vec<Line>>, out: Out, outlet: &Outlet, names: &
     let mut text = Vec::with_capacity(64 * 1024);
     let mut day = Day::default();
     let mut labels = Labels::default();
+    // The last line was not taken whole: the next begins a line of its own.
+    let mut torn = false;
     while let Ok(batch) = receiver.recv() {
         // Every batch is flushed: nothing is left in the one before.
         if let Some(next) = outlet.turned() {
             out = next.0;
+        }
+        if torn {
+            text.push(b'\n');
         }
         for line in &batch {
             if let Some(label) = labels.of(line.stat, names) {
@@ -164,9 +169,25 @@ fn write_all(receiver: &Receiver<Vec<Line>>, out: Out, outlet: &Outlet, names: &
             }
         }
         // A log that cannot be written must not end the gateway: the lines are lost, as a full disk loses them.
-        let _ = out.write_all(&text).and_then(|()| out.flush());
+        let taken = write_most(&mut *out, &text);
+        torn = if taken > 0 { text[taken - 1] != b'\n' } else { torn };
         text.clear();
     }
+}
+
+/// Writes as much as is taken, and says how much that was.
+fn write_most(out: &mut dyn Write, text: &[u8]) -> usize {
+    let mut taken = 0;
+    while taken < text.len() {
+        match out.write(&text[taken..]) {
+            Ok(0) => break,
+            Ok(n) => taken += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    let _ = out.flush();
+    taken
 }
 
 /// What lines say of their route, ready to be written. A number's name never changes, so there is nothing to renew.
@@ -306,11 +327,10 @@ mod tests {
         assert_eq!(date_and_time(4_107_542_399), "2100-02-28T23:59:59");
     }
 
-    #[test]
-    fn a_line_is_json_with_the_listed_fields_only() {
-        let line = Line {
+    fn line() -> Line {
+        Line {
             at: UNIX_EPOCH + Duration::from_millis(1_500),
-            stat: StatId { slot: 1, epoch: 0 },
+            stat: StatId::UNROUTED,
             request_id: RequestId::from_bits(7),
             method: 0,
             status: 401,
@@ -323,10 +343,52 @@ mod tests {
             bytes_out: 2,
             verdict: false,
             cut: false,
-        };
+        }
+    }
+
+    /// A disk that is full once: after so many bytes.
+    struct Full {
+        after: usize,
+        refused: bool,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.after == 0 && !std::mem::replace(&mut self.refused, true) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let n = if self.refused { bytes.len() } else { bytes.len().min(self.after) };
+            self.after = self.after.saturating_sub(n);
+            self.written.lock().unwrap().extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_spoils_no_other() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let out = Out(Box::new(Full { after: 100, refused: false, written: written.clone() }));
+        let (sender, receiver) = sync_channel(3);
+        sender.send(vec![line()]).unwrap();
+        sender.send(vec![line(), line()]).unwrap();
+        drop(sender);
+        write_all(&receiver, out, &Outlet::default(), &Names::default());
+        let written = written.lock().unwrap();
+        let lines: Vec<_> = written.split(|b| *b == b'\n').collect();
+        assert_eq!((lines.len(), lines[0].len(), lines[3].len()), (4, 100, 0));
+        assert!(lines[1..3].iter().all(|line| serde_json::from_slice::<serde_json::Value>(line).is_ok()));
+    }
+
+    #[test]
+    fn a_line_is_json_with_the_listed_fields_only() {
         let mut out = Vec::new();
         let name = RouteName { route: "a\"b".into(), agency: "x".into() };
-        format(&mut out, &line, &label(&name), &mut Day::default());
+        format(&mut out, &line(), &label(&name), &mut Day::default());
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["time"], "1970-01-01T00:00:01.500Z");
         assert_eq!((&value["route"], &value["code"]), (&"a\"b".into(), &"token_missing".into()));

@@ -60,9 +60,9 @@ impl Ends {
         }
     }
 
-    /// How many there are, which is how many fields a usual head has: one line is of another kind.
-    pub fn count(&self) -> usize {
-        self.count
+    /// How many of them are of fields: the first is of another kind.
+    pub fn fields(&self) -> usize {
+        self.count.saturating_sub(1)
     }
 }
 
