@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::digits::hex;
+
 /// How strongly a caller is authenticated: 0 (not at all) to 3. Ordered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Level(u8);
@@ -135,12 +137,8 @@ impl RequestId {
 
     /// 128 bits as 32 lower-case hexadecimal digits.
     pub fn from_bits(bits: u128) -> RequestId {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; RequestId::MAX];
-        for (i, byte) in bits.to_be_bytes().into_iter().enumerate() {
-            text[2 * i] = HEX[usize::from(byte >> 4)];
-            text[2 * i + 1] = HEX[usize::from(byte & 15)];
-        }
+        text[..32].copy_from_slice(hex(bits.to_be_bytes()).as_flattened());
         RequestId { text, len: 32 }
     }
 

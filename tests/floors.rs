@@ -26,6 +26,7 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("store", "tls", "`rediss://` trusts the same roots as everything else"),
     ("http2", "http1", "one service, one exchange, one watchdog and one transport for both versions"),
     ("observe", "config", "the log is opened where the model says"),
+    ("words", "digits", "a request's id is digits"),
     ("message", "body", "a request and its answer carry a body"),
     ("admin", "listen", "reports are asked of the workers, and draining is told to them"),
     ("cli", "app", "`run` and `demo` start what `app` builds"),

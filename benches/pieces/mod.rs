@@ -291,7 +291,7 @@ fn rewrite_for(world: &World, agency: usize) -> Work<'_> {
     let (agency, signer, now) = (&world.snapshot.agencies[agency], &world.snapshot.signer, Clock::system().now());
     Box::new(move || {
         let mut headers = fields.clone();
-        let added = to_agency(&mut headers, &arrived, &conn, &permit, agency, signer, now).expect("no loop");
+        let added = to_agency(&mut headers, &arrived, &conn, &permit, agency, signer, || now).expect("no loop");
         black_box((headers, added));
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::assurance;
-use super::cache::{Looked, TokenCache, TokenHash, count};
+use super::cache::{self, Looked, Place, TokenCache, count};
 use super::credential::{self, Malformed, Presented, token68};
 use super::keys::{Issuer, Missing};
 use super::permit::{PairwiseMemo, Permit, Verified, rate_key};
@@ -132,7 +132,7 @@ pub async fn admit(
     let verified = match cache.look(token, issuer, now) {
         Looked::Hit(verified) => verified,
         // Boxed: the state of a rare wait would otherwise be part of every request's future.
-        Looked::Miss(hash) => Box::pin(prove(token, hash, issuer, sender, cache, now)).await?,
+        Looked::Miss(place) => Box::pin(prove(token, place, issuer, sender, cache, now)).await?,
     };
     sender.iter().for_each(Sender::sent_good);
     assurance::judge(requirement, &verified, issuer.model.clock_skew, now)?;
@@ -142,7 +142,7 @@ pub async fn admit(
 /// The cheap checks first, so that garbage costs no public-key operation; nothing of the token counts before its signature.
 async fn prove(
     token: &[u8],
-    hash: TokenHash,
+    place: Place,
     issuer: &Arc<Issuer>,
     sender: Option<Sender<'_>>,
     cache: &TokenCache,
@@ -154,8 +154,8 @@ async fn prove(
         Missing::NoKeys => Denied::KeysUnavailable,
         Missing::Unknown => Invalid("the token is signed with an unknown key").into(),
     })?;
-    let signatures = cache.signatures();
-    if let Some(Err(limited)) = sender.map(|sender| sender.may_try(hash.0)) {
+    let (signatures, hash) = (cache.signatures(), cache::hash(token));
+    if let Some(Err(limited)) = sender.map(|sender| sender.may_try(hash)) {
         count(&signatures.put_off);
         return Err(Denied::TooManyForged { retry_after: limited.retry_after });
     }
@@ -165,10 +165,10 @@ async fn prove(
         return Err(Invalid("the token's signature is wrong").into());
     }
     count(&signatures.good);
-    sender.iter().for_each(|sender| sender.proved(hash.0));
+    sender.iter().for_each(|sender| sender.proved(hash));
     let verified = Arc::new(verified(&unproved.claims, issuer)?);
     let skew = i64::try_from(issuer.model.clock_skew.as_secs()).unwrap_or(0);
-    cache.insert(hash, token, verified.clone(), (issuer, key.life(), verified.exp.saturating_add(skew)));
+    cache.insert(place, token, verified.clone(), (issuer, key.life(), verified.exp.saturating_add(skew)));
     Ok(verified)
 }
 

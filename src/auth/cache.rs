@@ -58,13 +58,28 @@ pub struct TokenCache {
     stats: Arc<CacheStats>,
 }
 
-/// The keyed hash of a whole token, for [`TokenCache::insert`] after a miss.
+/// Bytes at the end of a token that say where it is kept. They are of its signature, and no two tokens that were proved
+/// have one in common; what is found is compared whole.
+const TELLING: usize = 64;
+
+/// Where a token is kept, for [`TokenCache::insert`] after a miss.
 #[derive(Clone, Copy)]
-pub(super) struct TokenHash(pub u64);
+pub(super) struct Place(u64);
+
+impl Place {
+    fn of(token: &[u8]) -> Place {
+        Place(KEYS.hash_one(&token[token.len().saturating_sub(TELLING)..]))
+    }
+}
+
+/// The keyed hash of a whole token: no other can be made to have it.
+pub(super) fn hash(token: &[u8]) -> u64 {
+    KEYS.hash_one(token)
+}
 
 pub(super) enum Looked {
     Hit(Arc<Verified>),
-    Miss(TokenHash),
+    Miss(Place),
 }
 
 struct Entry {
@@ -99,11 +114,11 @@ impl TokenCache {
         &self.stats.signatures
     }
 
-    /// What was proved of `token` for `issuer`, if that still holds. Hashes once, allocates nothing.
+    /// What was proved of `token` for `issuer`, if that still holds. Hashes a part of it, compares all, allocates nothing.
     pub(super) fn look(&self, token: &[u8], issuer: &Arc<Issuer>, now: UnixTime) -> Looked {
-        let hash = KEYS.hash_one(token);
+        let place = Place::of(token);
         let shelf = self.shelf.borrow();
-        match shelf.entries.get(&hash).filter(|entry| *entry.token == *token) {
+        match shelf.entries.get(&place.0).filter(|entry| *entry.token == *token) {
             Some(entry) if entry.is_good(issuer, now) => {
                 entry.lives.set((entry.lives.get() + 1).min(LIVES));
                 count(&self.stats.hit);
@@ -112,13 +127,13 @@ impl TokenCache {
             Some(_) => count(&self.stats.stale),
             None => count(&self.stats.miss),
         }
-        Looked::Miss(TokenHash(hash))
+        Looked::Miss(place)
     }
 
     /// Keeps what was proved of `token` with a key until `ends`. An entry in its place is replaced.
     pub(super) fn insert(
         &self,
-        TokenHash(hash): TokenHash,
+        Place(place): Place,
         token: &[u8],
         verified: Arc<Verified>,
         proof: (&Arc<Issuer>, &Arc<KeyLife>, UnixTime),
@@ -126,7 +141,7 @@ impl TokenCache {
         let (issuer, key, ends) = proof;
         let (issuer, key) = (Arc::downgrade(issuer), key.clone());
         let entry = Entry { token: token.into(), verified, issuer, key, ends, lives: Cell::new(0) };
-        self.shelf.borrow_mut().put(hash, entry);
+        self.shelf.borrow_mut().put(place, entry);
     }
 }
 

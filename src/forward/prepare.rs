@@ -60,7 +60,7 @@ pub fn prepare(
     agency: &AgencyLive,
     way: &Way,
     signer: &Signer,
-    now: UnixTime,
+    now: impl FnOnce() -> UnixTime,
 ) -> Result<Prepared, Failure> {
     let mut headers = std::mem::take(&mut arrived.headers);
     let wish = Wish::of(&arrived.upgrade, &headers);

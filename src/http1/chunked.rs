@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::head::{self, HeadFault, Scan};
+use crate::digits::hex;
 
 /// Longest chunk-size line, extensions included: nobody uses extensions, attackers do.
 const SIZE_LINE: usize = 256;
@@ -111,17 +112,10 @@ fn size_line(buffer: &[u8]) -> Result<Option<(u64, usize)>, HeadFault> {
 
 /// The size line before `length` bytes of data; the data's own line end is the caller's to write.
 pub fn write_size(out: &mut BytesMut, length: usize) {
-    let mut digits = [0u8; 16];
-    let (mut at, mut rest) = (digits.len(), length);
-    loop {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[rest & 15];
-        rest >>= 4;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[at..]);
+    let digits = hex((length as u64).to_be_bytes());
+    let digits = digits.as_flattened();
+    let leading = digits.iter().take_while(|digit| **digit == b'0').count();
+    out.put_slice(&digits[leading.min(digits.len() - 1)..]);
     out.put_slice(b"\r\n");
 }
 

@@ -10,7 +10,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::names::{Names, RouteName, StatId};
 use super::tally::Tally;
@@ -25,7 +25,8 @@ const QUEUE: usize = 256;
 
 #[derive(Clone, Debug)]
 pub struct Line {
-    pub at: SystemTime,
+    /// When it ended.
+    pub at: Instant,
     pub stat: StatId,
     pub request_id: RequestId,
     pub method: u8,
@@ -163,9 +164,12 @@ fn write_all(receiver: &Receiver<Vec<Line>>, out: Out, outlet: &Outlet, names: &
         if torn {
             text.push(b'\n');
         }
+        // One reading of the clocks for all.
+        let (time, instant) = (SystemTime::now(), Instant::now());
         for line in &batch {
             if let Some(label) = labels.of(line.stat, names) {
-                format(&mut text, line, label, &mut day);
+                let at = time - instant.saturating_duration_since(line.at);
+                format(&mut text, line, at, label, &mut day);
             }
         }
         // A log that cannot be written must not end the gateway: the lines are lost, as a full disk loses them.
@@ -219,9 +223,9 @@ fn label(name: &RouteName) -> Vec<u8> {
     out
 }
 
-fn format(out: &mut Vec<u8>, line: &Line, label: &[u8], day: &mut Day) {
+fn format(out: &mut Vec<u8>, line: &Line, at: SystemTime, label: &[u8], day: &mut Day) {
     out.extend_from_slice(b"{\"time\":\"");
-    day.write(out, line.at);
+    day.write(out, at);
     out.extend_from_slice(b"\",\"request_id\":\"");
     out.extend_from_slice(line.request_id.as_bytes());
     out.extend_from_slice(b"\",\"method\":\"");
@@ -329,7 +333,7 @@ mod tests {
 
     fn line() -> Line {
         Line {
-            at: UNIX_EPOCH + Duration::from_millis(1_500),
+            at: Instant::now(),
             stat: StatId::UNROUTED,
             request_id: RequestId::from_bits(7),
             method: 0,
@@ -388,7 +392,8 @@ mod tests {
     fn a_line_is_json_with_the_listed_fields_only() {
         let mut out = Vec::new();
         let name = RouteName { route: "a\"b".into(), agency: "x".into() };
-        format(&mut out, &line(), &label(&name), &mut Day::default());
+        let at = UNIX_EPOCH + Duration::from_millis(1_500);
+        format(&mut out, &line(), at, &label(&name), &mut Day::default());
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["time"], "1970-01-01T00:00:01.500Z");
         assert_eq!((&value["route"], &value["code"]), (&"a\"b".into(), &"token_missing".into()));

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::access_log::{Line, LogBuffer};
 use super::names::{Lease, StatId};
@@ -84,7 +84,8 @@ const CLIENT_CLOSED: u16 = 499;
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let took = self.begun.elapsed();
+        let now = Instant::now();
+        let took = now - self.begun;
         if self.status == 0 {
             self.status = CLIENT_CLOSED;
             self.cut = true;
@@ -98,7 +99,7 @@ impl Drop for Record {
             return;
         }
         let line = Line {
-            at: SystemTime::now(),
+            at: now,
             stat: self.stat,
             request_id: self.request_id,
             method: self.method,

@@ -165,7 +165,7 @@ async fn pass(
     jar.strip_request(&mut arrived.headers);
 
     // 502, 503, 504: the agency.
-    let now = worker.clock.now();
+    let now = || worker.clock.now();
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
     let mut prepared = prepared.map_err(Refusal::Forward)?;

@@ -154,7 +154,9 @@ impl Asking<'_> {
             headers.insert(X_REQUEST_ID, id);
         }
         told::with_yes(&entered, &cookies, snapshot.sessions.jar(), &arrived.headers, headers);
-        forward::headers::identity(headers, None, &entered.permit, agency, &snapshot.signer, gate.worker.clock.now());
+        forward::headers::identity(headers, None, &entered.permit, agency, &snapshot.signer, || {
+            gate.worker.clock.now()
+        });
         record.status = response.status().as_u16();
         Verdict { response, allowed: Some(agency.identity) }
     }

@@ -57,11 +57,13 @@ async fn a_token_is_found_by_all_of_its_text() {
     let bench = Bench::new(16);
     assert!(!bench.ask("a.b.c") && bench.ask("a.b.c"));
     assert!(!bench.hits("a.b.d", NOW) && !bench.hits("a.b.", NOW) && !bench.hits("a.b.cc", NOW));
+    let [one, other] = ["one", "other"].map(|start| format!("{start}.{}", "x".repeat(2 * TELLING)));
+    assert!(!bench.ask(&one) && bench.ask(&one) && !bench.hits(&other, NOW), "the same end is not the same token");
     match bench.cache.look(b"a.b.c", &bench.issuer, NOW) {
         Looked::Hit(found) => assert_eq!(found.subject, "a.b.c"),
         Looked::Miss(_) => panic!("it is kept"),
     }
-    assert_eq!(counts(&bench.stats), (2, 4, 0));
+    assert_eq!(counts(&bench.stats), (3, 6, 0));
 }
 
 /// Issue point 4: an entry dies with its `exp`, its key and its issuer

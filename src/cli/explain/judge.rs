@@ -273,10 +273,10 @@ impl Judge<'_> {
         let signer = &self.snapshot.signer;
         if agency.endpoints.is_empty() {
             let mut headers = HeaderMap::new();
-            identity(&mut headers, None, &permit, agency, signer, now);
+            identity(&mut headers, None, &permit, agency, signer, || now);
             return Ok(Verdict::Allow { headers: mask::fields(&headers) });
         }
-        let prepared = prepare(arrived, &permit, &self.conn, agency, &route.way, signer, now);
+        let prepared = prepare(arrived, &permit, &self.conn, agency, &route.way, signer, || now);
         let prepared = prepared.map_err(Refusal::Forward)?;
         let outgoing = prepared.outgoing();
         Ok(Verdict::Forward { target: mask::target(&outgoing.target), headers: mask::fields(&outgoing.fields()) })

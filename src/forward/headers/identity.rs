@@ -44,19 +44,19 @@ impl Told for (&mut HeaderMap, &mut Lines) {
 }
 
 /// What the agency is told of the caller (contract section 3). Also what a verdict tells the agency's own proxy, which has
-/// the caller's `Authorization` itself.
+/// the caller's `Authorization` itself. `now`: read only for an assertion.
 pub fn identity(
     told: &mut impl Told,
     authorization: Option<HeaderValue>,
     permit: &Permit,
     agency: &AgencyLive,
     signer: &Signer,
-    now: UnixTime,
+    now: impl FnOnce() -> UnixTime,
 ) {
     match agency.identity {
         IdentityKind::None => {}
         IdentityKind::Assertion => {
-            told.secret(X_GATEWAY_ASSERTION, signer.assertion(permit, &agency.name, now));
+            told.secret(X_GATEWAY_ASSERTION, signer.assertion(permit, &agency.name, now()));
         }
         IdentityKind::Headers => {
             if let Some(subject) = signer.pairwise(permit, &agency.name) {

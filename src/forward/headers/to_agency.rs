@@ -14,6 +14,7 @@ use crate::auth::assertion::Signer;
 use crate::balance::AgencyLive;
 use crate::chance;
 use crate::clock::UnixTime;
+use crate::digits::hex;
 use crate::forward::failure::Failure;
 use crate::forward::present::Present;
 use crate::http1::lines::Lines;
@@ -37,7 +38,7 @@ pub fn to_agency(
     permit: &Permit,
     agency: &AgencyLive,
     signer: &Signer,
-    now: UnixTime,
+    now: impl FnOnce() -> UnixTime,
 ) -> Result<Vec<u8>, Failure> {
     let present = Present::of(headers);
     let authorization = if present.has(Present::AUTHORIZATION) { headers.remove(header::AUTHORIZATION) } else { None };
@@ -186,10 +187,10 @@ pub(super) fn trace(headers: &mut HeaderMap, trusted: bool, present: Present, ad
         out.extend_from_slice(b"00-");
         match theirs {
             Some((trace_id, _)) => out.extend_from_slice(&trace_id),
-            None => put_hex(out, &chance::bits().to_be_bytes()),
+            None => out.extend_from_slice(hex(chance::bits().to_be_bytes()).as_flattened()),
         }
         out.extend_from_slice(b"-");
-        put_hex(out, &(chance::bits() as u64 | 1).to_be_bytes());
+        out.extend_from_slice(hex((chance::bits() as u64 | 1).to_be_bytes()).as_flattened());
         out.extend_from_slice(b"-");
         out.extend_from_slice(theirs.as_ref().map_or(b"00", |(_, flags)| flags));
     });
@@ -209,17 +210,6 @@ pub(super) fn continued(value: &[u8]) -> Option<([u8; 32], [u8; 2])> {
         return None;
     }
     Some((trace_id.try_into().ok()?, flags.try_into().ok()?))
-}
-
-/// At most 16 bytes.
-fn put_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [[0; 2]; 16];
-    for (pair, byte) in text.iter_mut().zip(bytes) {
-        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-    }
-    let text = text.as_flattened();
-    out.extend_from_slice(&text[..bytes.len() * 2]);
 }
 
 /// HP-3: on OPTIONS the number of hops left goes down. (Zero is answered before a request comes here.)
