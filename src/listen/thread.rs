@@ -25,7 +25,7 @@ use crate::closing::{Closing, Word};
 use crate::config::model::AccessLog;
 use crate::limit::overload::{INTERVAL, SAMPLE};
 use crate::live::Live;
-use crate::observe::access_log::{Line, LogBuffer};
+use crate::observe::access_log::{Batch, LogBuffer};
 use crate::observe::memory;
 use crate::observe::record::Books;
 use crate::observe::{Report, Tally};
@@ -92,7 +92,7 @@ pub struct WorkerHandle {
 }
 
 /// Starts a worker. Errors: no thread, or no runtime.
-pub fn start(index: usize, live: Arc<Live>, log: SyncSender<Vec<Line>>, clock: Clock) -> std::io::Result<WorkerHandle> {
+pub fn start(index: usize, live: Arc<Live>, log: SyncSender<Batch>, clock: Clock) -> std::io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::unbounded_channel();
     let cache = Arc::new(CacheStats::default());
     let stats = cache.clone();

@@ -6,8 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -42,16 +43,33 @@ pub struct Line {
     pub cut: bool,
 }
 
+/// Lines on their way to the writer, with what the clocks said as they left: a line's time is counted back from that.
+pub struct Batch {
+    lines: Vec<Line>,
+    left: (SystemTime, Instant),
+}
+
+impl Batch {
+    fn of(lines: Vec<Line>) -> Batch {
+        Batch { lines, left: (SystemTime::now(), Instant::now()) }
+    }
+
+    fn time_of(&self, line: &Line) -> SystemTime {
+        let (time, instant) = self.left;
+        time - instant.saturating_duration_since(line.at)
+    }
+}
+
 /// One worker's end of the log.
 pub struct LogBuffer {
     lines: RefCell<Vec<Line>>,
-    sender: Option<SyncSender<Vec<Line>>>,
+    sender: Option<SyncSender<Batch>>,
     on: Cell<bool>,
 }
 
 impl LogBuffer {
     /// `on`: whether the configuration in force wants lines.
-    pub fn new(sender: SyncSender<Vec<Line>>, on: bool) -> LogBuffer {
+    pub fn new(sender: SyncSender<Batch>, on: bool) -> LogBuffer {
         LogBuffer { lines: RefCell::default(), sender: Some(sender), on: Cell::new(on) }
     }
 
@@ -82,10 +100,10 @@ impl LogBuffer {
         }
     }
 
-    fn send(&self, batch: Vec<Line>, tally: &Tally) {
+    fn send(&self, lines: Vec<Line>, tally: &Tally) {
         let Some(sender) = &self.sender else { return };
-        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch) {
-            tally.log_dropped.set(tally.log_dropped.get() + batch.len() as u64);
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(Batch::of(lines)) {
+            tally.log_dropped.set(tally.log_dropped.get() + batch.lines.len() as u64);
         }
     }
 }
@@ -96,30 +114,77 @@ impl Drop for LogBuffer {
         let batch = std::mem::take(self.lines.get_mut());
         if let Some(sender) = self.sender.take().filter(|_| !batch.is_empty()) {
             // The writer reads on until the last sender is gone: this waits for room, not for ever.
-            let _ = sender.send(batch);
+            let _ = sender.send(Batch::of(batch));
         }
     }
 }
 
 /// The writer's thread. It ends once every [`LogBuffer`] is gone and all lines are written.
 pub struct Writer {
-    pub sender: SyncSender<Vec<Line>>,
+    pub sender: SyncSender<Batch>,
     pub outlet: Outlet,
     pub thread: std::thread::JoinHandle<()>,
 }
 
 /// Where lines are written to.
-pub struct Out(Box<dyn Write + Send>);
+pub struct Out {
+    io: Box<dyn Write + Send>,
+    /// The last line is not whole: the next begins a line of its own.
+    torn: bool,
+}
 
 impl Out {
     /// Errors: the file cannot be opened.
     pub fn open(to: &AccessLog) -> io::Result<Out> {
-        Ok(Out(match to {
-            AccessLog::Off => Box::new(io::sink()),
-            AccessLog::Stdout => Box::new(io::stdout()),
-            AccessLog::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
-        }))
+        Ok(match to {
+            AccessLog::Off => Out { io: Box::new(io::sink()), torn: false },
+            AccessLog::Stdout => Out { io: Box::new(io::stdout()), torn: false },
+            AccessLog::File(path) => {
+                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                let torn = file.metadata().is_ok_and(|about| about.is_file() && about.len() > 0) && breaks_off(path);
+                Out { io: Box::new(file), torn }
+            }
+        })
     }
+
+    /// Writes lines. One that cannot be written must not end the gateway: it is lost, as a full disk loses it, and no other
+    /// with it.
+    fn write(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        if self.torn && self.write_most(b"\n") == 0 {
+            return;
+        }
+        let taken = self.write_most(lines);
+        self.torn = taken > 0 && lines[taken - 1] != b'\n';
+    }
+
+    /// How much of it was taken.
+    fn write_most(&mut self, text: &[u8]) -> usize {
+        let mut taken = 0;
+        while taken < text.len() {
+            match self.io.write(&text[taken..]) {
+                Ok(0) => break,
+                Ok(n) => taken += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let _ = self.io.flush();
+        taken
+    }
+}
+
+/// Whether a file's last line has no end: whoever wrote it before could not go on. One that cannot be read is taken for whole.
+fn breaks_off(path: &Path) -> bool {
+    let last = || {
+        let (mut file, mut last) = (File::open(path)?, [0]);
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        io::Result::Ok(last != *b"\n")
+    };
+    last().unwrap_or(false)
 }
 
 /// For a reload: what the writer turns to with its next batch. Never waited for, since the writer may be stuck in a pipe that
@@ -149,49 +214,23 @@ pub fn start(to: &AccessLog, names: Arc<Names>) -> io::Result<Writer> {
     Ok(Writer { sender, outlet, thread })
 }
 
-fn write_all(receiver: &Receiver<Vec<Line>>, out: Out, outlet: &Outlet, names: &Names) {
-    let mut out = out.0;
+fn write_all(receiver: &Receiver<Batch>, mut out: Out, outlet: &Outlet, names: &Names) {
     let mut text = Vec::with_capacity(64 * 1024);
     let mut day = Day::default();
     let mut labels = Labels::default();
-    // The last line was not taken whole: the next begins a line of its own.
-    let mut torn = false;
     while let Ok(batch) = receiver.recv() {
         // Every batch is flushed: nothing is left in the one before.
         if let Some(next) = outlet.turned() {
-            out = next.0;
+            out = next;
         }
-        if torn {
-            text.push(b'\n');
-        }
-        // One reading of the clocks for all.
-        let (time, instant) = (SystemTime::now(), Instant::now());
-        for line in &batch {
+        for line in &batch.lines {
             if let Some(label) = labels.of(line.stat, names) {
-                let at = time - instant.saturating_duration_since(line.at);
-                format(&mut text, line, at, label, &mut day);
+                format(&mut text, line, batch.time_of(line), label, &mut day);
             }
         }
-        // A log that cannot be written must not end the gateway: the lines are lost, as a full disk loses them.
-        let taken = write_most(&mut *out, &text);
-        torn = if taken > 0 { text[taken - 1] != b'\n' } else { torn };
+        out.write(&text);
         text.clear();
     }
-}
-
-/// Writes as much as is taken, and says how much that was.
-fn write_most(out: &mut dyn Write, text: &[u8]) -> usize {
-    let mut taken = 0;
-    while taken < text.len() {
-        match out.write(&text[taken..]) {
-            Ok(0) => break,
-            Ok(n) => taken += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    let _ = out.flush();
-    taken
 }
 
 /// What lines say of their route, ready to be written. A number's name never changes, so there is nothing to renew.
@@ -376,16 +415,38 @@ mod tests {
     #[test]
     fn a_line_that_was_cut_off_spoils_no_other() {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let out = Out(Box::new(Full { after: 100, refused: false, written: written.clone() }));
+        let full = Full { after: 100, refused: false, written: written.clone() };
+        let out = Out { io: Box::new(full), torn: false };
         let (sender, receiver) = sync_channel(3);
-        sender.send(vec![line()]).unwrap();
-        sender.send(vec![line(), line()]).unwrap();
+        sender.send(Batch::of(vec![line()])).unwrap();
+        sender.send(Batch::of(vec![line(), line()])).unwrap();
         drop(sender);
         write_all(&receiver, out, &Outlet::default(), &Names::default());
         let written = written.lock().unwrap();
         let lines: Vec<_> = written.split(|b| *b == b'\n').collect();
         assert_eq!((lines.len(), lines[0].len(), lines[3].len()), (4, 100, 0));
         assert!(lines[1..3].iter().all(|line| serde_json::from_slice::<serde_json::Value>(line).is_ok()));
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_is_continued_on_a_line_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        for (before, after) in [("", "x\n"), ("a\n", "a\nx\n"), ("a\nb", "a\nb\nx\n")] {
+            std::fs::write(&path, before).unwrap();
+            Out::open(&AccessLog::File(path.clone())).unwrap().write(b"x\n");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
+    }
+
+    /// However long they lie on their way.
+    #[test]
+    fn a_line_says_when_its_request_ended() {
+        let ended = Line { at: Instant::now(), ..line() };
+        let mut batch = Batch::of(vec![]);
+        batch.left.0 = UNIX_EPOCH + Duration::from_secs(10);
+        batch.left.1 = ended.at + Duration::from_secs(4);
+        assert_eq!(batch.time_of(&ended), UNIX_EPOCH + Duration::from_secs(6));
     }
 
     #[test]
