@@ -3,21 +3,21 @@
 //! Only the fields of [`Line`] exist: no path, no query, no header, no address, no claim. A log that cannot keep up loses
 //! lines, counted in `darvazeh_access_log_dropped_total`, and never slows a request.
 
+mod out;
+mod text;
+
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::names::{Names, RouteName, StatId};
+pub use self::out::Out;
+use self::text::{Day, Labels, format};
+use super::names::{Names, StatId};
 use super::tally::Tally;
 use crate::config::model::AccessLog;
-use crate::digits::Digits;
-use crate::words::{Code, Level, METHODS, RequestId};
+use crate::words::{Code, Level, RequestId};
 
 /// Lines a worker gathers before it hands them over; the worker's tick hands over what is there.
 const BATCH: usize = 128;
@@ -126,67 +126,6 @@ pub struct Writer {
     pub thread: std::thread::JoinHandle<()>,
 }
 
-/// Where lines are written to.
-pub struct Out {
-    io: Box<dyn Write + Send>,
-    /// The last line is not whole: the next begins a line of its own.
-    torn: bool,
-}
-
-impl Out {
-    /// Errors: the file cannot be opened.
-    pub fn open(to: &AccessLog) -> io::Result<Out> {
-        Ok(match to {
-            AccessLog::Off => Out { io: Box::new(io::sink()), torn: false },
-            AccessLog::Stdout => Out { io: Box::new(io::stdout()), torn: false },
-            AccessLog::File(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path)?;
-                let torn = file.metadata().is_ok_and(|about| about.is_file() && about.len() > 0) && breaks_off(path);
-                Out { io: Box::new(file), torn }
-            }
-        })
-    }
-
-    /// Writes lines. One that cannot be written must not end the gateway: it is lost, as a full disk loses it, and no other
-    /// with it.
-    fn write(&mut self, lines: &[u8]) {
-        if lines.is_empty() {
-            return;
-        }
-        if self.torn && self.write_most(b"\n") == 0 {
-            return;
-        }
-        let taken = self.write_most(lines);
-        self.torn = taken > 0 && lines[taken - 1] != b'\n';
-    }
-
-    /// How much of it was taken.
-    fn write_most(&mut self, text: &[u8]) -> usize {
-        let mut taken = 0;
-        while taken < text.len() {
-            match self.io.write(&text[taken..]) {
-                Ok(0) => break,
-                Ok(n) => taken += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
-        let _ = self.io.flush();
-        taken
-    }
-}
-
-/// Whether a file's last line has no end: whoever wrote it before could not go on. One that cannot be read is taken for whole.
-fn breaks_off(path: &Path) -> bool {
-    let last = || {
-        let (mut file, mut last) = (File::open(path)?, [0]);
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        io::Result::Ok(last != *b"\n")
-    };
-    last().unwrap_or(false)
-}
-
 /// For a reload: what the writer turns to with its next batch. Never waited for, since the writer may be stuck in a pipe that
 /// nobody reads.
 #[derive(Clone, Default)]
@@ -233,144 +172,15 @@ fn write_all(receiver: &Receiver<Batch>, mut out: Out, outlet: &Outlet, names: &
     }
 }
 
-/// What lines say of their route, ready to be written. A number's name never changes, so there is nothing to renew.
-#[derive(Default)]
-struct Labels(HashMap<StatId, Box<[u8]>, ahash::RandomState>);
-
-impl Labels {
-    /// Some hundred bytes each; with more routes in use than this, it begins anew.
-    const MOST: usize = 4096;
-
-    /// `None`: the route is gone.
-    fn of(&mut self, stat: StatId, names: &Names) -> Option<&[u8]> {
-        if self.0.len() >= Labels::MOST && !self.0.contains_key(&stat) {
-            self.0.clear();
-        }
-        match self.0.entry(stat) {
-            Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(new) => Some(new.insert(label(&names.name(stat)?).into())),
-        }
-    }
-}
-
-fn label(name: &RouteName) -> Vec<u8> {
-    let mut out = Vec::new();
-    out.extend_from_slice(b",\"route\":");
-    json_string(&mut out, &name.route);
-    out.extend_from_slice(b",\"agency\":");
-    json_string(&mut out, &name.agency);
-    out
-}
-
-fn format(out: &mut Vec<u8>, line: &Line, at: SystemTime, label: &[u8], day: &mut Day) {
-    out.extend_from_slice(b"{\"time\":\"");
-    day.write(out, at);
-    out.extend_from_slice(b"\",\"request_id\":\"");
-    out.extend_from_slice(line.request_id.as_bytes());
-    out.extend_from_slice(b"\",\"method\":\"");
-    out.extend_from_slice(METHODS[usize::from(line.method)].as_bytes());
-    out.push(b'"');
-    out.extend_from_slice(label);
-    number(out, ",\"status\":", u64::from(line.status));
-    out.extend_from_slice(b",\"code\":");
-    match line.code {
-        Some(code) => {
-            out.push(b'"');
-            out.extend_from_slice(code.as_str().as_bytes());
-            out.push(b'"');
-        }
-        None => out.extend_from_slice(b"null"),
-    }
-    number(out, ",\"level\":", u64::from(line.level.number()));
-    if let Some(subject) = &line.subject {
-        // Digits, a dot and base64url.
-        out.extend_from_slice(b",\"subject\":\"");
-        out.extend_from_slice(subject.as_bytes());
-        out.push(b'"');
-    }
-    number(out, ",\"duration_us\":", micros(line.took));
-    if let Some(upstream) = line.upstream {
-        number(out, ",\"upstream_us\":", micros(upstream));
-    }
-    number(out, ",\"bytes_in\":", line.bytes_in);
-    number(out, ",\"bytes_out\":", line.bytes_out);
-    if line.verdict {
-        out.extend_from_slice(b",\"verdict\":true");
-    }
-    if line.cut {
-        out.extend_from_slice(b",\"cut\":true");
-    }
-    out.extend_from_slice(b"}\n");
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn number(out: &mut Vec<u8>, key: &str, value: u64) {
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(Digits::of(value).as_bytes());
-}
-
-/// Names are configuration, but a quote in one must not break the line.
-fn json_string(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        let _ = serde_json::to_writer(out, text);
-    }
-}
-
-/// RFC 3339 in UTC with milliseconds; the part up to the second is formatted once a second.
-#[derive(Default)]
-struct Day {
-    second: u64,
-    text: String,
-}
-
-impl Day {
-    fn write(&mut self, out: &mut Vec<u8>, at: SystemTime) {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if self.second != since.as_secs() || self.text.is_empty() {
-            self.second = since.as_secs();
-            self.text = date_and_time(self.second);
-        }
-        out.extend_from_slice(self.text.as_bytes());
-        out.push(b'.');
-        out.extend_from_slice(Digits::padded(u64::from(since.subsec_millis()), 3).as_bytes());
-        out.push(b'Z');
-    }
-}
-
-/// `2026-11-24T10:00:00` from seconds since 1970 (proleptic Gregorian calendar, days counted from 0000-03-01).
-fn date_and_time(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::time::UNIX_EPOCH;
+
     use super::*;
+    use crate::words::RequestId;
 
-    #[test]
-    fn seconds_become_dates() {
-        assert_eq!(date_and_time(0), "1970-01-01T00:00:00");
-        assert_eq!(date_and_time(951_782_400), "2000-02-29T00:00:00");
-        assert_eq!(date_and_time(1_795_514_400), "2026-11-24T10:00:00");
-        assert_eq!(date_and_time(4_107_542_399), "2100-02-28T23:59:59");
-    }
-
-    fn line() -> Line {
+    pub(super) fn line() -> Line {
         Line {
             at: Instant::now(),
             stat: StatId::UNROUTED,
@@ -416,7 +226,7 @@ mod tests {
     fn a_line_that_was_cut_off_spoils_no_other() {
         let written = Arc::new(Mutex::new(Vec::new()));
         let full = Full { after: 100, refused: false, written: written.clone() };
-        let out = Out { io: Box::new(full), torn: false };
+        let out = Out::of(full);
         let (sender, receiver) = sync_channel(3);
         sender.send(Batch::of(vec![line()])).unwrap();
         sender.send(Batch::of(vec![line(), line()])).unwrap();
@@ -428,17 +238,6 @@ mod tests {
         assert!(lines[1..3].iter().all(|line| serde_json::from_slice::<serde_json::Value>(line).is_ok()));
     }
 
-    #[test]
-    fn a_file_that_breaks_off_is_continued_on_a_line_of_its_own() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.log");
-        for (before, after) in [("", "x\n"), ("a\n", "a\nx\n"), ("a\nb", "a\nb\nx\n")] {
-            std::fs::write(&path, before).unwrap();
-            Out::open(&AccessLog::File(path.clone())).unwrap().write(b"x\n");
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
-        }
-    }
-
     /// However long they lie on their way.
     #[test]
     fn a_line_says_when_its_request_ended() {
@@ -447,17 +246,5 @@ mod tests {
         batch.left.0 = UNIX_EPOCH + Duration::from_secs(10);
         batch.left.1 = ended.at + Duration::from_secs(4);
         assert_eq!(batch.time_of(&ended), UNIX_EPOCH + Duration::from_secs(6));
-    }
-
-    #[test]
-    fn a_line_is_json_with_the_listed_fields_only() {
-        let mut out = Vec::new();
-        let name = RouteName { route: "a\"b".into(), agency: "x".into() };
-        let at = UNIX_EPOCH + Duration::from_millis(1_500);
-        format(&mut out, &line(), at, &label(&name), &mut Day::default());
-        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(value["time"], "1970-01-01T00:00:01.500Z");
-        assert_eq!((&value["route"], &value["code"]), (&"a\"b".into(), &"token_missing".into()));
-        assert_eq!(value.as_object().unwrap().len(), 12);
     }
 }
