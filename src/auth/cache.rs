@@ -58,8 +58,8 @@ pub struct TokenCache {
     stats: Arc<CacheStats>,
 }
 
-/// Bytes at the end of a token that say where it is kept. They are of its signature, and no two tokens that were proved
-/// have one in common; what is found is compared whole.
+/// Bytes at the end of a token that say where it is kept. They are of its signature, which tells those that were proved
+/// apart; two that had them in common would only take each other's place, since what is found is compared whole.
 const TELLING: usize = 64;
 
 /// Where a token is kept, for [`TokenCache::insert`] after a miss.

@@ -98,8 +98,7 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
         self.blocked = if written.is_pending() { self.blocked.or_else(|| Some(Instant::now())) } else { None };
     }
 
-    /// Hands what was gathered on, once what was handed on before has left: TLS would take four times as much, and hold it
-    /// for as long as the caller does not read.
+    /// Hands what was gathered on.
     fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = self.poll_hand_all(cx);
         self.gathered.settle();
@@ -108,7 +107,6 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
 
     fn poll_hand_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
-            ready!(self.poll_sent(cx))?;
             let written = Pin::new(&mut self.io).poll_write(cx, &self.gathered);
             self.note(&written);
             let n = ready!(written)?;
@@ -145,7 +143,8 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
         self.poll_sent(cx)
     }
 
-    /// Before the first of what is gathered, all that was handed on must have left.
+    /// Before the first of what is gathered, all that was handed on must have left: TLS would take four times as much, and
+    /// hold it for as long as the caller does not read.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.gathered.is_empty() {
             ready!(self.poll_sent(cx))?;

@@ -22,9 +22,13 @@ impl Scan {
     /// The same, with the ends of the lines, which a head that came at once has all noted.
     pub(super) fn ends_of_lines(&mut self, buffer: &[u8], limit: usize) -> Result<Option<(usize, Ends)>, HeadFault> {
         let mut ends = Ends::default();
-        let came_at_once = self.seen == 0;
-        let end = self.search(buffer, limit, |at| ends.note(at))?;
-        Ok(end.map(|end| (end, if came_at_once { ends } else { Ends::default() })))
+        let comes_at_once = self.seen == 0;
+        let end = self.search(buffer, limit, |at| {
+            if comes_at_once {
+                ends.note(at);
+            }
+        })?;
+        Ok(end.map(|end| (end, ends)))
     }
 
     fn search(&mut self, buffer: &[u8], limit: usize, mut note: impl FnMut(usize)) -> Result<Option<usize>, HeadFault> {
