@@ -15,11 +15,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::{Criterion, criterion_group, criterion_main};
 use darvazeh::config::defaults;
 use darvazeh::config::model::{self, SessionStore};
+use darvazeh::fields::Fields;
 use darvazeh::secret::Secret;
 use darvazeh::session::{Known, Session, Sessions};
 use darvazeh::words::Level;
+use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -84,13 +85,13 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn login(sessions: &Sessions, session: Session) -> HeaderMap {
-    let set = now(sessions.create(session, None, NOW, &HeaderMap::new(), NOW)).expect("the store is here");
-    let mut answer = HeaderMap::new();
+fn login(sessions: &Sessions, session: Session) -> Fields {
+    let set = now(sessions.create(session, None, NOW, &Fields::new(), NOW)).expect("the store is here");
+    let mut answer = Fields::new();
     set.append_to(&mut answer);
-    let pairs = answer.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()?.split(';').next());
+    let pairs = answer.get_all(SET_COOKIE).filter_map(|value| value.to_str().ok()?.split(';').next());
     let cookie = ["theme=dark"].into_iter().chain(pairs).collect::<Vec<_>>().join("; ");
-    HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(cookie).expect("a cookie is a header value"))])
+    Fields::from_iter([(COOKIE, HeaderValue::try_from(cookie).expect("a cookie is a header value"))])
 }
 
 /// Bytes of memory this process holds.

@@ -10,7 +10,7 @@
 //! 3  live                         the configuration in force
 //! 2  route auth session login limit balance forward answer
 //! 1  config intake observe tls fetch store http1 http2
-//! 0  words digits message body closing chance secret private_file clock date
+//! 0  words digits fields message body closing chance secret private_file clock date
 //! ```
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod clock;
 pub mod closing;
 pub mod date;
 pub mod digits;
+pub mod fields;
 pub mod message;
 pub mod private_file;
 pub mod secret;

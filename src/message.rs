@@ -10,16 +10,17 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::Body;
+use crate::fields::Fields;
 
 pub struct Inbound {
     pub method: Method,
     pub target: Target,
     pub version: Version,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub body: Body,
     /// Where 1xx answers of the agency go while the final one is awaited.
     pub interim: Interim,
@@ -49,16 +50,31 @@ pub enum Upgrade {
     ExtendedConnect(Bytes),
 }
 
+/// A final answer, an agency's or the gateway's own.
+#[derive(Debug)]
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: Fields,
+    pub body: Body,
+}
+
+impl Response {
+    /// 200 without fields.
+    pub const fn new(body: Body) -> Response {
+        Response { status: StatusCode::OK, headers: Fields::new(), body }
+    }
+}
+
 pub struct Outbound {
-    pub response: Response<Body>,
+    pub response: Response,
     /// Set when the answer is a successful upgrade: bytes flow both ways after its head.
     pub tunnel: Option<Tunnel>,
     /// The connection must not be used again (broken framing, a refused body).
     pub close: bool,
 }
 
-impl From<Response<Body>> for Outbound {
-    fn from(response: Response<Body>) -> Outbound {
+impl From<Response> for Outbound {
+    fn from(response: Response) -> Outbound {
         Outbound { response, tunnel: None, close: false }
     }
 }
@@ -92,12 +108,12 @@ pub trait TunnelGuard {
 pub struct Interim {
     queue: Option<Rc<RefCell<InterimQueue>>>,
     /// What makes a head fit for the caller.
-    clean: Option<fn(&mut HeaderMap)>,
+    clean: Option<fn(&mut Fields)>,
 }
 
 #[derive(Default)]
 pub struct InterimQueue {
-    heads: VecDeque<(StatusCode, HeaderMap)>,
+    heads: VecDeque<(StatusCode, Fields)>,
     waker: Option<Waker>,
 }
 
@@ -115,11 +131,11 @@ impl Interim {
     }
 
     /// The same queue, for a sender whose heads must be cleaned first.
-    pub fn through(&self, clean: fn(&mut HeaderMap)) -> Interim {
+    pub fn through(&self, clean: fn(&mut Fields)) -> Interim {
         Interim { queue: self.queue.clone(), clean: Some(clean) }
     }
 
-    pub fn send(&self, status: StatusCode, mut headers: HeaderMap) {
+    pub fn send(&self, status: StatusCode, mut headers: Fields) {
         if let Some(queue) = &self.queue {
             if let Some(clean) = self.clean {
                 clean(&mut headers);
@@ -134,7 +150,7 @@ impl Interim {
         }
     }
 
-    pub fn take(&self) -> Option<(StatusCode, HeaderMap)> {
+    pub fn take(&self) -> Option<(StatusCode, Fields)> {
         self.queue.as_ref()?.borrow_mut().heads.pop_front()
     }
 

@@ -28,6 +28,7 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("observe", "config", "the log is opened where the model says"),
     ("words", "digits", "a request's id is digits"),
     ("message", "body", "a request and its answer carry a body"),
+    ("message", "fields", "and have fields"),
     ("admin", "listen", "reports are asked of the workers, and draining is told to them"),
     ("cli", "app", "`run` and `demo` start what `app` builds"),
 ];

@@ -23,6 +23,7 @@ use darvazeh::balance::Pools;
 use darvazeh::body::Body;
 use darvazeh::clock::Clock;
 use darvazeh::config::model::AccessLog;
+use darvazeh::fields::Fields;
 use darvazeh::forward::headers::to_agency;
 use darvazeh::http1::head::{HeadLimits, Scan, parse_request};
 use darvazeh::intake::Arrived;
@@ -33,7 +34,7 @@ use darvazeh::observe::record::Books;
 use darvazeh::observe::{Names, Record, Tally};
 use darvazeh::route::Found;
 use darvazeh::words::{ConnInfo, Level, RequestId, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 
 use sso::Sso;
 
@@ -131,7 +132,7 @@ impl World {
     }
 
     /// What the first route says to a caller: a permit.
-    pub fn admit(&self, headers: &HeaderMap, cache: &TokenCache) -> Permit {
+    pub fn admit(&self, headers: &Fields, cache: &TokenCache) -> Permit {
         let requirement = &self.snapshot.routes[0].requirement;
         match pin!(admit(requirement, headers, None, None, cache, &Clock::system()))
             .poll(&mut Context::from_waker(Waker::noop()))
@@ -161,9 +162,9 @@ fn config(routes: usize) -> String {
     yaml
 }
 
-pub fn bearer(token: &str) -> HeaderMap {
+pub fn bearer(token: &str) -> Fields {
     let value = HeaderValue::from_str(&format!("Bearer {token}")).expect("a token is a header value");
-    HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+    Fields::from_iter([(header::AUTHORIZATION, value)])
 }
 
 /// What a browser sends.
@@ -184,7 +185,7 @@ const BROWSER: [(&str, &str); 14] = [
     ("cookie", "theme=dark; lang=fa"),
 ];
 
-fn fields() -> HeaderMap {
+fn fields() -> Fields {
     BROWSER.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
 }
 
@@ -200,7 +201,7 @@ fn conn() -> ConnInfo {
     }
 }
 
-fn arrived(conn: &ConnInfo, headers: HeaderMap) -> Arrived {
+fn arrived(conn: &ConnInfo, headers: Fields) -> Arrived {
     let inbound = Inbound {
         method: Method::GET,
         target: Target::Origin { path_and_query: Bytes::from_static(b"/insurance/history?year=1405"), authority: None },

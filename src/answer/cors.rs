@@ -10,11 +10,12 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
     ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::body::Body;
 use crate::config::model::Cors;
-use crate::message::list_items;
+use crate::fields::Fields;
+use crate::message::{Response, list_items};
 
 /// What a script may read beside the safelisted headers: why it was refused, how to step up (SU-6), when to come back,
 /// and what to quote in a complaint.
@@ -53,7 +54,7 @@ pub struct Preflight {
 
 impl Preflight {
     /// `None` for every other request, an OPTIONS of another kind included.
-    pub fn of(method: &Method, headers: &HeaderMap) -> Option<Preflight> {
+    pub fn of(method: &Method, headers: &Fields) -> Option<Preflight> {
         if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
             return None;
         }
@@ -85,10 +86,10 @@ impl CompiledCors {
 
     /// The whole answer to a preflight: 204 without a body. An origin that is not listed gets no permission in it, which
     /// is how a browser is told no. The request never reaches an agency and is never asked for credentials.
-    pub fn answer_preflight(&self, request: &HeaderMap) -> Response<Body> {
+    pub fn answer_preflight(&self, request: &Fields) -> Response {
         let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let answer = response.headers_mut();
+        response.status = StatusCode::NO_CONTENT;
+        let answer = &mut response.headers;
         let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
         answer.insert(VARY, HeaderValue::from_static(vary));
         if self.allow_origin(request, answer) {
@@ -101,7 +102,7 @@ impl CompiledCors {
 
     /// Makes `answer`, ours or an agency's, readable for the listed origins and for no other. What an agency said about
     /// CORS is gone afterwards; its `Vary` is kept and added to.
-    pub fn mark(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+    pub fn mark(&self, request: &Fields, answer: &mut Fields) {
         strip(answer);
         if matches!(self.origins, Origins::Listed(_)) {
             vary_by_origin(answer);
@@ -113,11 +114,11 @@ impl CompiledCors {
 
     /// Says in `answer` that the asking origin may, where it may. Of listed origins exactly one `Origin`, equal byte for
     /// byte, counts; `*` is said to everyone, so that a cached answer serves every page (Fetch §3.3.7).
-    fn allow_origin(&self, request: &HeaderMap, answer: &mut HeaderMap) -> bool {
+    fn allow_origin(&self, request: &Fields, answer: &mut Fields) -> bool {
         let allowed = match &self.origins {
             Origins::Any => HeaderValue::from_static("*"),
             Origins::Listed(listed) => {
-                let mut asking = request.get_all(ORIGIN).into_iter();
+                let mut asking = request.get_all(ORIGIN);
                 let (Some(origin), None) = (asking.next(), asking.next()) else { return false };
                 let Some(known) = listed.iter().find(|known| *known == origin) else { return false };
                 known.clone()
@@ -154,18 +155,16 @@ fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> HeaderValue {
 }
 
 /// Removes every `Access-Control-*`.
-fn strip(answer: &mut HeaderMap) {
-    while let Some(name) = answer.keys().find(|name| name.as_str().starts_with("access-control-")).cloned() {
-        answer.remove(name);
-    }
+fn strip(answer: &mut Fields) {
+    answer.retain(|name| !name.as_str().starts_with("access-control-"));
 }
 
 /// A cache must not give one origin what was said to another (Fetch §3.3.7): `Vary: Origin` even where the asking origin
 /// got nothing, and where there was none.
-fn vary_by_origin(answer: &mut HeaderMap) {
+fn vary_by_origin(answer: &mut Fields) {
     let named =
         |line: &HeaderValue| list_items(line.as_bytes()).any(|n| n == b"*" || n.eq_ignore_ascii_case(b"origin"));
-    if !answer.get_all(VARY).iter().any(named) {
+    if !answer.get_all(VARY).any(named) {
         answer.append(VARY, HeaderValue::from_static("Origin"));
     }
 }

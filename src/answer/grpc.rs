@@ -2,16 +2,17 @@
 //! (gRPC over HTTP/2, "Responses"). Called by `answer::render` alone.
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use super::{Language, escape, texts};
+use crate::fields::Fields;
 use crate::words::Code;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The message is the code and the detail, always in English: gRPC has no languages, and only programmers read it.
-pub(super) fn trailers_only(headers: &mut HeaderMap, code: Code, detail: Option<&str>) {
+pub(super) fn trailers_only(headers: &mut Fields, code: Code, detail: Option<&str>) {
     let detail = detail.unwrap_or(texts(code, Language::En).detail);
     let message = escape::percent(&[code.as_str(), ": ", detail].concat(), |b| matches!(b, 0x20..=0x7e));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -17,10 +17,12 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::body::Body;
 use crate::config::model::Contact;
+use crate::fields::Fields;
+use crate::message::Response;
 use crate::words::{Code, RequestId};
 
 pub use negotiate::manner;
@@ -121,7 +123,7 @@ struct Said<'a> {
 /// The status is the code's, in every dress but one: a gRPC answer is 200 with the reason in `grpc-status`. The answer to
 /// HEAD has no body and says in `Content-Length` what GET would have brought (RFC 9110 §9.3.2); for the others the length
 /// is the HTTP writer's to set.
-pub fn render(notice: &Notice<'_>, manner: Manner) -> Response<Body> {
+pub fn render(notice: &Notice<'_>, manner: Manner) -> Response {
     let language = manner.language;
     let texts = texts(notice.code, language);
     let said = Said {
@@ -167,14 +169,14 @@ pub fn render(notice: &Notice<'_>, manner: Manner) -> Response<Body> {
         Body::full(text)
     };
     let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    response.status = status;
+    response.headers = headers;
     response
 }
 
 /// What every dress carries.
-fn common_headers(said: &Said<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(HEADERS);
+fn common_headers(said: &Said<'_>) -> Fields {
+    let mut headers = Fields::with_capacity(HEADERS);
     headers.insert(X_GATEWAY_ERROR, HeaderValue::from_static(said.code.as_str()));
     headers.insert(X_REQUEST_ID, HeaderValue::from_str(said.id).expect("a request id is plain ASCII"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -2,17 +2,18 @@
 //! `Accept-Language` (RFC 9110 §12). Header values are only looked at, never kept.
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderName, Method};
 
 use super::{Dress, Language, Manner};
+use crate::fields::Fields;
 
 /// What the caller can read, by its method and headers.
-pub fn manner(method: &Method, headers: &HeaderMap) -> Manner {
+pub fn manner(method: &Method, headers: &Fields) -> Manner {
     Manner { dress: dress(headers), language: language(headers), head_only: method == Method::HEAD }
 }
 
 /// A client that sends gRPC or SOAP understands nothing else, whatever it writes into `Accept`.
-fn dress(headers: &HeaderMap) -> Dress {
+fn dress(headers: &Fields) -> Dress {
     const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
     if let Some(content_type) = headers.get(CONTENT_TYPE) {
         let content_type = content_type.as_bytes();
@@ -45,7 +46,7 @@ struct Wanted {
     exactness: u8,
 }
 
-fn prefers_page(headers: &HeaderMap) -> bool {
+fn prefers_page(headers: &Fields) -> bool {
     let (mut html, mut json) = (Wanted::default(), Wanted::default());
     for (range, weight) in ranges(headers, ACCEPT) {
         let (to_html, to_json) = if range.eq_ignore_ascii_case("text/html") {
@@ -75,7 +76,7 @@ fn prefers_page(headers: &HeaderMap) -> bool {
 }
 
 /// Persian unless English is wanted more. A `*` stands for whichever of the two is not named.
-fn language(headers: &HeaderMap) -> Language {
+fn language(headers: &Fields) -> Language {
     let (mut fa, mut en, mut any) = (None, None, None);
     for (range, weight) in ranges(headers, ACCEPT_LANGUAGE) {
         let primary = range.split('-').next().unwrap_or_default();
@@ -95,15 +96,13 @@ fn language(headers: &HeaderMap) -> Language {
 
 /// The elements of a weighted list, over all its lines: name and weight in thousandths. Other parameters are passed over;
 /// an element whose weight is broken is left out.
-fn ranges(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = (&str, u16)> {
-    headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).filter_map(
-        |element| {
-            let mut parts = element.split(';').map(str::trim);
-            let range = parts.next().filter(|range| !range.is_empty())?;
-            let weight = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")));
-            Some((range, weight.map_or(Some(1000), thousandths)?))
-        },
-    )
+fn ranges(headers: &Fields, name: HeaderName) -> impl Iterator<Item = (&str, u16)> {
+    headers.get_all(name).filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).filter_map(|element| {
+        let mut parts = element.split(';').map(str::trim);
+        let range = parts.next().filter(|range| !range.is_empty())?;
+        let weight = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")));
+        Some((range, weight.map_or(Some(1000), thousandths)?))
+    })
 }
 
 /// `0`, `0.5`, `0.125`, `1`, `1.000`: a qvalue of RFC 9110 §12.4.2.
@@ -124,7 +123,7 @@ fn thousandths(text: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn with(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn with(pairs: &[(&'static str, &'static str)]) -> Fields {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), http::HeaderValue::from_static(v))).collect()
     }
 
@@ -195,7 +194,7 @@ mod tests {
         for en in ["en", "EN-us", "en-GB,en;q=0.9,fa;q=0.8", "de, en;q=0.1", "fa;q=0.5, *;q=0.7", "en, *;q=0.5"] {
             assert_eq!(spoken(en), Language::En, "{en}");
         }
-        assert_eq!(language(&HeaderMap::new()), Language::Fa);
+        assert_eq!(language(&Fields::new()), Language::Fa);
     }
 
     #[test]

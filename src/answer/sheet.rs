@@ -4,16 +4,17 @@
 
 use aws_lc_rs::digest;
 use base64::prelude::{BASE64_STANDARD, Engine};
+use http::StatusCode;
 use http::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{Response, StatusCode};
 
 use super::page::{STYLE, organisation};
 use super::{Language, X_REQUEST_ID, escape};
 use crate::body::Body;
 use crate::config::model::Contact;
+use crate::message::Response;
 use crate::words::RequestId;
 
 pub struct Sheet<'a> {
@@ -32,7 +33,7 @@ pub struct Sheet<'a> {
 }
 
 /// 200, never stored, and nothing loads or runs in it but what it brings (SEC).
-pub fn answer(sheet: &Sheet<'_>, contact: &Contact, request_id: RequestId) -> Response<Body> {
+pub fn answer(sheet: &Sheet<'_>, contact: &Contact, request_id: RequestId) -> Response {
     let direction = match sheet.language {
         Language::Fa => "rtl",
         Language::En => "ltr",
@@ -50,8 +51,8 @@ pub fn answer(sheet: &Sheet<'_>, contact: &Contact, request_id: RequestId) -> Re
         sheet.body,
     );
     let mut response = Response::new(Body::full(text));
-    *response.status_mut() = StatusCode::OK;
-    let headers = response.headers_mut();
+    response.status = StatusCode::OK;
+    let headers = &mut response.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(sheet.language.tag()));
     headers.insert(VARY, HeaderValue::from_static("Accept-Language"));

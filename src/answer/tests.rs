@@ -7,6 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 use super::*;
 use crate::config::model::Title;
+use crate::message::Response;
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 const LANGUAGES: [Language; 2] = [Language::Fa, Language::En];
@@ -21,22 +22,22 @@ fn contact() -> Contact {
     }
 }
 
-fn answer(code: Code, detail: Option<&str>, dress: Dress, language: Language) -> Response<Body> {
+fn answer(code: Code, detail: Option<&str>, dress: Dress, language: Language) -> Response {
     let request_id = RequestId::from_bits(0x0123456789abcdef0123456789abcdef);
     let notice = Notice { code, detail, request_id, contact: &contact(), link: None };
     render(&notice, Manner { dress, language, head_only: false })
 }
 
-fn text(response: &Response<Body>) -> &str {
-    match response.body() {
+fn text(response: &Response) -> &str {
+    match &response.body {
         Body::Full(bytes) => std::str::from_utf8(bytes).unwrap(),
         Body::Empty => "",
         Body::Stream(_) => panic!("our own answers are never streamed"),
     }
 }
 
-fn header(response: &Response<Body>, name: impl http::header::AsHeaderName) -> &str {
-    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+fn header(response: &Response, name: impl crate::fields::Name) -> &str {
+    response.headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
 fn everything() -> impl Iterator<Item = (Code, Dress, Language)> {
@@ -49,12 +50,12 @@ fn every_answer_names_its_code_and_request_and_is_never_stored() {
     for (code, dress, language) in everything() {
         let response = answer(code, None, dress, language);
         let status = if dress == Dress::Grpc { 200 } else { code.status() };
-        assert_eq!(response.status(), status);
+        assert_eq!(response.status, status);
         assert_eq!(header(&response, X_GATEWAY_ERROR), code.as_str());
         assert_eq!(header(&response, X_REQUEST_ID), ID);
         assert_eq!(header(&response, CACHE_CONTROL), "no-store");
         assert_eq!(header(&response, X_CONTENT_TYPE_OPTIONS), "nosniff");
-        assert!(!response.headers().contains_key(CONTENT_LENGTH));
+        assert!(!response.headers.contains_key(CONTENT_LENGTH));
         if dress != Dress::Grpc {
             assert_eq!(header(&response, CONTENT_LANGUAGE), language.tag());
             assert_eq!(header(&response, VARY), "Accept, Accept-Language");
@@ -254,7 +255,7 @@ fn a_grpc_caller_gets_trailers_only() {
         assert_eq!(header(&response, CONTENT_TYPE), "application/grpc");
         assert_eq!(header(&response, "grpc-status"), status);
         assert!(header(&response, "grpc-message").starts_with(&format!("{code}: ")));
-        assert!(matches!(response.body(), Body::Empty));
+        assert!(matches!(response.body, Body::Empty));
     }
 }
 
@@ -266,9 +267,9 @@ fn head_is_told_the_length_that_get_would_have() {
         let request_id = RequestId::from_bits(0x0123456789abcdef0123456789abcdef);
         let notice = Notice { code, detail: None, request_id, contact: &contact(), link: None };
         let head = render(&notice, Manner { dress, language, head_only: true });
-        assert!(matches!(head.body(), Body::Empty));
+        assert!(matches!(head.body, Body::Empty));
         assert_eq!(header(&head, CONTENT_LENGTH), text(&get).len().to_string());
-        assert_eq!(head.status(), get.status());
+        assert_eq!(head.status, get.status);
         assert_eq!(header(&head, CONTENT_TYPE), header(&get, CONTENT_TYPE));
     }
 }

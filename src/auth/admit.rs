@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use super::assurance;
 use super::cache::{self, Looked, Place, TokenCache, count};
 use super::credential::{self, Malformed, Presented, token68};
@@ -13,6 +11,7 @@ use super::permit::{PairwiseMemo, Permit, Verified, rate_key};
 use super::token::{self, Claims, Invalid};
 use crate::clock::{Clock, UnixTime};
 use crate::config::model::{Require, Via};
+use crate::fields::Fields;
 use crate::limit::forgeries::Sender;
 use crate::words::{Code, Level};
 
@@ -116,7 +115,7 @@ impl From<Invalid> for Denied {
 /// `sender`: whose forged tokens count; `None` where nobody outside asks.
 pub async fn admit(
     requirement: &Requirement,
-    headers: &HeaderMap,
+    headers: &Fields,
     query: Option<&[u8]>,
     sender: Option<Sender<'_>>,
     cache: &TokenCache,

@@ -3,9 +3,10 @@
 //! Only syntax is judged here, and only on routes that ask for a level: `auth::admit` calls it there alone. What the
 //! token says is `token`'s business. Nothing is copied.
 
+use crate::fields::Fields;
 use std::borrow::Cow;
 
-use http::{HeaderMap, header};
+use http::header;
 
 /// What was presented.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,11 +23,11 @@ pub enum Presented<'a> {
 pub struct Malformed(pub &'static str);
 
 /// Reads `Authorization`, the only place a token may come from (BE-6), and refuses one in `query` (without `?`).
-pub fn presented<'a>(headers: &'a HeaderMap, query: Option<&[u8]>) -> Result<Presented<'a>, Malformed> {
+pub fn presented<'a>(headers: &'a Fields, query: Option<&[u8]>) -> Result<Presented<'a>, Malformed> {
     if query.is_some_and(holds_access_token) {
         return Err(Malformed("a token in the query string is not accepted"));
     }
-    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+    let mut lines = headers.get_all(header::AUTHORIZATION);
     let Some(value) = lines.next() else { return Ok(Presented::None) };
     if lines.next().is_some() {
         return Err(Malformed("more than one Authorization header"));
@@ -116,8 +117,8 @@ mod tests {
 
     use super::*;
 
-    fn with(values: &[&[u8]]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn with(values: &[&[u8]]) -> Fields {
+        let mut headers = Fields::new();
         for value in values {
             headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
         }
@@ -131,7 +132,7 @@ mod tests {
         }
     }
 
-    fn malformed(headers: &HeaderMap, query: Option<&[u8]>) -> bool {
+    fn malformed(headers: &Fields, query: Option<&[u8]>) -> bool {
         match presented(headers, query) {
             Ok(Presented::Bearer(token)) => token68(token).is_err(),
             judged => judged.is_err(),

@@ -6,20 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use super::admit::{Denied, Requirement};
 use super::assurance;
 use super::credential;
 use super::permit::{PairwiseMemo, Permit, Verified};
 use crate::clock::UnixTime;
 use crate::config::model::SupposedCaller;
+use crate::fields::Fields;
 use crate::words::Level;
 
 /// Judges `caller` (`None`: somebody without a token). `skew`: the issuer's.
 pub fn suppose(
     requirement: &Requirement,
-    headers: &HeaderMap,
+    headers: &Fields,
     query: Option<&[u8]>,
     caller: Option<&SupposedCaller>,
     skew: Duration,
@@ -77,7 +76,7 @@ mod tests {
     fn ask(level: Level, scopes: &[&str], age: u64) -> Result<(), Denied> {
         let scopes = scopes.iter().map(ToString::to_string).collect();
         let caller = SupposedCaller { level, scopes, age: Duration::from_secs(age) };
-        let judged = suppose(&asks(Level::TWO), &HeaderMap::new(), None, Some(&caller), Duration::ZERO, NOW);
+        let judged = suppose(&asks(Level::TWO), &Fields::new(), None, Some(&caller), Duration::ZERO, NOW);
         judged.map(|_| ())
     }
 
@@ -93,7 +92,7 @@ mod tests {
     /// BE-1, BE-6
     #[test]
     fn nobody_has_no_token_and_a_token_in_the_query_is_still_refused() {
-        let (headers, skew) = (HeaderMap::new(), Duration::ZERO);
+        let (headers, skew) = (Fields::new(), Duration::ZERO);
         let judge = |query| suppose(&asks(Level::ONE), &headers, query, None, skew, NOW).unwrap_err().code().as_str();
         assert_eq!(judge(None), "token_missing");
         assert_eq!(judge(Some(&b"access_token=x"[..])), "credentials_malformed");

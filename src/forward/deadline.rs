@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::{Body, BodyError};
+use crate::fields::Fields;
 
 const X_GATEWAY_DEADLINE: HeaderName = HeaderName::from_static("x-gateway-deadline");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -77,7 +78,7 @@ impl Deadline {
 
 impl Limits {
     /// `request`: what the route or the agency says.
-    pub fn of(request: Option<Duration>, headers: &HeaderMap) -> Limits {
+    pub fn of(request: Option<Duration>, headers: &Fields) -> Limits {
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let is_grpc = kind.starts_with(b"application/grpc");
         let grpc = if is_grpc { headers.get(GRPC_TIMEOUT).and_then(parse_grpc) } else { None };
@@ -85,7 +86,7 @@ impl Limits {
     }
 
     /// Tells the agency what is left after `spent`.
-    pub fn tell(&self, headers: &mut HeaderMap, spent: Duration) {
+    pub fn tell(&self, headers: &mut Fields, spent: Duration) {
         let left = self.request.map(|limit| limit.saturating_sub(spent));
         if let Some(left) = left {
             headers.insert(X_GATEWAY_DEADLINE, HeaderValue::from(millis(left)));
@@ -169,14 +170,14 @@ mod tests {
     use super::*;
 
     fn told(limits: Limits, spent: u64) -> (Option<String>, Option<String>) {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         limits.tell(&mut headers, Duration::from_millis(spent));
         let text = |name| headers.get(&name).map(|v: &HeaderValue| v.to_str().unwrap().to_owned());
         (text(X_GATEWAY_DEADLINE), text(GRPC_TIMEOUT))
     }
 
     fn limits(request: Option<u64>, timeout: Option<&'static str>, kind: &'static str) -> Limits {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         if let Some(timeout) = timeout {
             headers.insert(GRPC_TIMEOUT, HeaderValue::from_static(timeout));

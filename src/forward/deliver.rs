@@ -7,7 +7,7 @@
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
@@ -18,12 +18,13 @@ use super::hedge;
 use super::prepare::Prepared;
 use crate::balance::{AgencyPools, Lease, Outcome, Picked, Slot, Spent};
 use crate::body::Body;
+use crate::fields::Fields;
 use crate::message::{Duplex, Interim};
 
 /// An agency's answer, fit for the caller.
 pub struct Reply {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub body: Body,
     /// The agency agreed to the upgrade: its side of the tunnel, and its endpoint's lease. It lasts for hours, and holds no
     /// request's place.
@@ -153,7 +154,7 @@ pub(super) fn note(picked: Picked<'_>, ended: &Result<Reply, Ended>, took: Optio
 }
 
 /// What the agency asks for: to be left alone by all requests, or by retries alone, and for how long.
-fn wish_for_rest(status: StatusCode, headers: &HeaderMap) -> Option<(bool, Duration)> {
+fn wish_for_rest(status: StatusCode, headers: &Fields) -> Option<(bool, Duration)> {
     let all = match status {
         StatusCode::SERVICE_UNAVAILABLE => true,
         StatusCode::TOO_MANY_REQUESTS => false,

@@ -236,7 +236,7 @@ impl<'a> Attempt<'a> {
                 let receiving = http2::receive::Receiving::from_agency(stream, None, self.patience.idle);
                 Ok(Reply {
                     status: parts.status,
-                    headers: parts.headers,
+                    headers: parts.headers.into(),
                     body: Body::stream(Leased { body: receiving, _lease: lease }),
                     tunnel: None,
                 })

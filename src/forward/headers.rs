@@ -6,12 +6,13 @@ mod from_agency;
 mod identity;
 mod to_agency;
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderName};
 
 pub use self::from_agency::{clean_bodiless, from_agency, is_event_stream};
 pub use self::identity::{Told, identity};
 pub use self::to_agency::to_agency;
 use super::present::Present;
+use crate::fields::Fields;
 use crate::message::list_items;
 
 /// How this deployment is called in `Via`, `Forwarded` and `Proxy-Status`: a pseudonym, no host name (HP-2).
@@ -36,7 +37,7 @@ static HOP: [(Present, HeaderName); 9] = [
 ];
 
 /// `spared`: what `Connection` cannot take away.
-fn strip_hop(headers: &mut HeaderMap, present: Present, spared: Option<HeaderName>) {
+fn strip_hop(headers: &mut Fields, present: Present, spared: Option<HeaderName>) {
     if present.has(Present::CONNECTION) {
         // The usual options name what goes in any case.
         let others = |option: &&[u8]| {
@@ -45,7 +46,6 @@ fn strip_hop(headers: &mut HeaderMap, present: Present, spared: Option<HeaderNam
         };
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
-            .iter()
             .flat_map(|value| list_items(value.as_bytes()).filter(others))
             .filter_map(|option| HeaderName::from_bytes(option).ok())
             .filter(|name| Some(name) != spared.as_ref())
@@ -57,7 +57,7 @@ fn strip_hop(headers: &mut HeaderMap, present: Present, spared: Option<HeaderNam
     remove(headers, present, &HOP);
 }
 
-fn remove(headers: &mut HeaderMap, present: Present, names: &'static [(Present, HeaderName)]) {
+fn remove(headers: &mut Fields, present: Present, names: &'static [(Present, HeaderName)]) {
     for (kind, name) in names {
         if present.has(*kind) {
             headers.remove(name);

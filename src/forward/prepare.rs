@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{self, HeaderMap};
+use http::header;
 
 use super::deadline::Limits;
 use super::failure::Failure;
@@ -14,6 +14,7 @@ use crate::auth::assertion::Signer;
 use crate::balance::AgencyLive;
 use crate::clock::UnixTime;
 use crate::config::model::Timeouts;
+use crate::fields::Fields;
 use crate::http1::client::Outgoing;
 use crate::intake::Arrived;
 use crate::words::ConnInfo;
@@ -47,7 +48,7 @@ impl Prepared {
     }
 
     /// The fields, for the answer's dress: what it is chosen by (`Accept` and the like) is end to end.
-    pub fn into_headers(self) -> HeaderMap {
+    pub fn into_headers(self) -> Fields {
         self.outgoing.headers
     }
 }

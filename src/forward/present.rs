@@ -1,7 +1,7 @@
 //! Which kinds of fields a message has at all: one look at each name that is there, in place of a look-up in the map for
 //! each of thirty that might be. Most messages have few of them.
 
-use http::HeaderMap;
+use crate::fields::Fields;
 
 /// A set of kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Present {
     pub const ALT_SVC: Present = Present(1 << 21);
     pub const PROXY_STATUS: Present = Present(1 << 22);
 
-    pub fn of(headers: &HeaderMap) -> Present {
+    pub fn of(headers: &Fields) -> Present {
         Present(headers.keys().fold(0, |found, name| found | kind(name.as_str()).0))
     }
 

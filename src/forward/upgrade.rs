@@ -4,10 +4,11 @@
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::failure::Failure;
 use crate::chance;
+use crate::fields::Fields;
 use crate::message::Upgrade;
 
 const WEBSOCKET: &[u8] = b"websocket";
@@ -28,11 +29,11 @@ pub enum Wish {
 }
 
 impl Wish {
-    pub fn of(upgrade: &Upgrade, headers: &HeaderMap) -> Wish {
+    pub fn of(upgrade: &Upgrade, headers: &Fields) -> Wish {
         match upgrade {
             Upgrade::No => Wish::No,
             Upgrade::Http1 => {
-                let mut wanted = headers.get_all(header::UPGRADE).iter();
+                let mut wanted = headers.get_all(header::UPGRADE);
                 let websocket = wanted.next().is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(WEBSOCKET));
                 // Any other upgrade may be ignored by a server (RFC 9110 §7.8), and is.
                 if websocket && wanted.next().is_none() { Wish::Http1 { key: None } } else { Wish::No }
@@ -45,7 +46,7 @@ impl Wish {
     }
 
     /// Adds what the agency must see. Errors: a protocol we do not pass on.
-    pub(super) fn prepare(mut self, headers: &mut HeaderMap, given: Option<HeaderValue>) -> Result<Wish, Failure> {
+    pub(super) fn prepare(mut self, headers: &mut Fields, given: Option<HeaderValue>) -> Result<Wish, Failure> {
         match &mut self {
             Wish::No => return Ok(self),
             Wish::Unknown => return Err(Failure::Unsayable("the protocol of the extended CONNECT is not known")),
@@ -63,7 +64,7 @@ impl Wish {
     }
 
     /// True when the agency's 101 answers our own key; a caller's own key is the caller's to check.
-    pub(super) fn accepts(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn accepts(&self, headers: &Fields) -> bool {
         match self {
             Wish::Http2 { key } => headers.get(header::SEC_WEBSOCKET_ACCEPT) == Some(&accept(key)),
             _ => true,
@@ -71,7 +72,7 @@ impl Wish {
     }
 
     /// The fields of a successful answer to an HTTP/1.1 caller.
-    pub(super) fn dress_101(&self, headers: &mut HeaderMap) {
+    pub(super) fn dress_101(&self, headers: &mut Fields) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         if let Wish::Http1 { key: Some(key) } = self
@@ -112,7 +113,7 @@ mod tests {
     /// HP-8
     #[test]
     fn only_websocket_is_upgraded_to() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(header::UPGRADE, HeaderValue::from_static("h2c"));
         assert_eq!(Wish::of(&Upgrade::Http1, &headers), Wish::No);
         headers.insert(header::UPGRADE, HeaderValue::from_static("WebSocket"));

@@ -75,7 +75,7 @@ impl Decoder {
                     let Some(end) = self.scan.end_of_head(buffer, TRAILER_BLOCK)? else { return Ok(Piece::Starved) };
                     let trailers = head::parse_trailers(buffer.split_to(end).freeze(), TRAILER_COUNT)?;
                     self.state = State::Done;
-                    return Ok(Piece::End(trailers));
+                    return Ok(Piece::End(trailers.into()));
                 }
                 State::Done => return Ok(Piece::End(HeaderMap::new())),
             }
@@ -123,7 +123,7 @@ pub fn write_size(out: &mut BytesMut, length: usize) {
 pub fn write_end(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
     out.put_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        head::write_fields(out, trailers);
+        trailers.iter().for_each(|(name, value)| head::write_field(out, name.as_str().as_bytes(), value.as_bytes()));
     }
     out.put_slice(b"\r\n");
 }

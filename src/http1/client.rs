@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Method, StatusCode};
 use http_body::Body as _;
 
@@ -25,6 +25,7 @@ use super::lines;
 use super::transport::{Transport, Wire};
 use super::watchdog::Watchdog;
 use crate::body::{Body, BodyError};
+use crate::fields::Fields;
 use crate::message::{Guard, Interim};
 
 /// Bounds of an agency's head: more generous than a caller's, agencies set long cookies and policies.
@@ -62,7 +63,7 @@ pub struct Outgoing {
     pub method: Method,
     /// Path and query.
     pub target: Bytes,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// More of them, as [`lines`].
     pub added: Vec<u8>,
     /// `Connection: upgrade` is to be said.
@@ -71,11 +72,9 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// All fields.
-    pub fn fields(&self) -> HeaderMap {
+    pub fn fields(&self) -> Fields {
         let mut fields = self.headers.clone();
-        lines::fields(&self.added).for_each(|(name, value)| {
-            fields.append(name, value);
-        });
+        fields.extend(lines::fields(&self.added));
         fields
     }
 }
@@ -247,7 +246,7 @@ fn write_head(request: &Outgoing, body: &Body) -> (Lent, bool) {
     out.extend_from_slice(&request.target);
     out.put_slice(b" HTTP/1.1\r\n");
     let mut te = false;
-    for (name, value) in &request.headers {
+    for (name, value) in request.headers.iter() {
         te |= *name == header::TE;
         write_field(&mut out, name.as_str().as_bytes(), value.as_bytes());
     }

@@ -8,13 +8,14 @@ mod scan;
 mod write;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Method, StatusCode, Version};
 
-use self::fields::{Fields, collect};
+use self::fields::{Said, collect};
 pub use self::scan::Scan;
 use self::scan::{Ends, Lines, request_line, status_line};
 pub use self::write::{write_decimal, write_field, write_fields, write_status_line};
+use crate::fields::Fields;
 use crate::words::Code;
 
 /// Bounds of a head. Bytes and counts.
@@ -26,7 +27,7 @@ pub struct HeadLimits {
     pub uri: usize,
 }
 
-/// Room for the fields that an answer gets on its way: the map need not grow. Those of a request are added as
+/// Room for the fields that an answer gets on its way: the list need not grow. Those of a request are added as
 /// [`lines`](super::lines).
 const TO_CALLER: usize = 4;
 
@@ -68,7 +69,7 @@ pub struct RequestHead {
     /// The request target's bytes as they came.
     pub target: Bytes,
     pub version: Version,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub framing: Framing,
     pub keep_alive: bool,
     pub expect_continue: bool,
@@ -81,7 +82,7 @@ pub struct RequestHead {
 pub struct ResponseHead {
     pub status: StatusCode,
     pub version: Version,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub keep_alive: bool,
 }
 
@@ -126,15 +127,15 @@ fn request_head(head: &Bytes, ends: &Ends, limits: &HeadLimits) -> Result<Reques
     let mut lines = Lines::of(head, ends);
     let (method, target, version) = request_line(lines.next_line()?.unwrap_or_default())?;
     let target = head.slice_ref(target);
-    let mut fields = Fields::default();
-    let headers = collect(head, lines, limits.count, ends.fields(), &mut fields)?;
-    let framing = fields.framing(version)?.unwrap_or(Framing::Empty);
-    let expect_continue = match fields.expect {
+    let mut said = Said::default();
+    let headers = collect(head, lines, limits.count, ends.fields(), &mut said)?;
+    let framing = said.framing(version)?.unwrap_or(Framing::Empty);
+    let expect_continue = match said.expect {
         Some(false) if version == Version::HTTP_11 => return Err(HeadFault::Expectation),
         Some(true) if version == Version::HTTP_11 => framing != Framing::Empty,
         _ => false,
     };
-    let connection = fields.connection;
+    let connection = said.connection;
     let upgrade = connection.upgrade && version == Version::HTTP_11 && headers.contains_key(header::UPGRADE);
     Ok(RequestHead {
         method,
@@ -144,7 +145,7 @@ fn request_head(head: &Bytes, ends: &Ends, limits: &HeadLimits) -> Result<Reques
         keep_alive: connection.keeps_alive(version),
         expect_continue,
         upgrade,
-        trailers: fields.trailers,
+        trailers: said.trailers,
         headers,
     })
 }
@@ -176,23 +177,23 @@ fn response_head(
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
         || method == Method::HEAD;
-    let mut fields = Fields::of_answer(!bodiless);
-    let headers = collect(head, lines, limits.count, ends.fields() + TO_CALLER, &mut fields)?;
-    let said = fields.framing(version)?;
-    let framing = if bodiless { Framing::Empty } else { said.unwrap_or(Framing::UntilClose) };
+    let mut said = Said::of_answer(!bodiless);
+    let headers = collect(head, lines, limits.count, ends.fields() + TO_CALLER, &mut said)?;
+    let framed = said.framing(version)?;
+    let framing = if bodiless { Framing::Empty } else { framed.unwrap_or(Framing::UntilClose) };
     // A body that comes nevertheless would be read as the next answer.
-    let unclear = status == StatusCode::NO_CONTENT && said.is_some_and(|said| said != Framing::Empty);
+    let unclear = status == StatusCode::NO_CONTENT && framed.is_some_and(|framed| framed != Framing::Empty);
     let lasts = framing != Framing::UntilClose && !unclear;
-    let keep_alive = fields.connection.keeps_alive(version) && lasts;
+    let keep_alive = said.connection.keeps_alive(version) && lasts;
     Ok((ResponseHead { status, version, headers, keep_alive }, framing))
 }
 
 /// Trailer fields: the lines between the last chunk and the empty line.
-pub fn parse_trailers(block: Bytes, count: usize) -> Result<HeaderMap, HeadFault> {
+pub fn parse_trailers(block: Bytes, count: usize) -> Result<Fields, HeadFault> {
     if block.as_ref() == b"\r\n" {
-        return Ok(HeaderMap::new());
+        return Ok(Fields::new());
     }
-    collect(&block, Lines::of(&block, &Ends::default()), count, 0, &mut Fields::default())
+    collect(&block, Lines::of(&block, &Ends::default()), count, 0, &mut Said::default())
         .map_err(|_| HeadFault::Malformed("a trailer field is malformed"))
 }
 

@@ -6,7 +6,7 @@
 //!
 //! `head` parses and writes heads, `chunked` the chunked coding, `transport` is the socket (plain or TLS), `server` the
 //! life of a caller's connection, `client` one exchange with an agency. What a worker uses for one turn, and again for the
-//! next, is in `lent` (bytes on their way out) and `spare` (header maps).
+//! next, is in `lent` (bytes on their way out).
 
 pub mod chunked;
 pub mod client;
@@ -16,7 +16,6 @@ pub mod lent;
 pub mod lines;
 pub mod server;
 pub mod socket;
-pub mod spare;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;

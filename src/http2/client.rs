@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::client::{self, ResponseFuture, SendRequest};
 use h2::{Ping, Reason, RecvStream};
-use http::header::{self, HeaderMap};
+use http::header;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -16,6 +16,7 @@ use super::duplex::StreamIo;
 use super::receive::Receiving;
 use super::send::{SendError, Sending};
 use crate::body::{Body, BodyError};
+use crate::fields::Fields;
 use crate::http1::client::{Failure, Outgoing, Patience};
 use crate::http1::transport::Transport;
 use crate::http1::watchdog::Watchdog;
@@ -55,7 +56,7 @@ pub async fn handshake(io: Transport, settled: bool, counted: Guard) -> Result<H
 /// A head, and the stream behind it.
 pub struct Answer {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub body: AnswerBody,
 }
 
@@ -98,7 +99,7 @@ pub async fn exchange(
             let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
             let length = if request.method == Method::HEAD { Some(0) } else { length };
             let receiving = Receiving::from_agency(stream, length, patience.idle);
-            Ok(Answer { status: parts.status, headers: parts.headers, body: AnswerBody { receiving, sending } })
+            Ok(Answer { status: parts.status, headers: parts.headers.into(), body: AnswerBody { receiving, sending } })
         }
         Err(failure) => {
             sending.reset(Reason::CANCEL);
@@ -129,7 +130,7 @@ fn head(request: &Outgoing, scheme: Scheme) -> Result<Request<()>, Failure> {
     *head.method_mut() = request.method.clone();
     *head.version_mut() = Version::HTTP_2;
     *head.uri_mut() = Uri::from_parts(uri).map_err(|_| Failure::Unsayable("the request cannot be said in HTTP/2"))?;
-    *head.headers_mut() = request.fields();
+    *head.headers_mut() = request.fields().into();
     head.headers_mut().remove(header::HOST);
     Ok(head)
 }
@@ -164,7 +165,7 @@ fn pass_interim(
             return Err(Failure::Malformed("too many 1xx answers"));
         }
         if head.status() != StatusCode::CONTINUE {
-            interim.send(head.status(), head.headers().clone());
+            interim.send(head.status(), head.headers().clone().into());
         }
     }
     Ok(())
@@ -237,7 +238,7 @@ pub async fn connect(
     scheme: Scheme,
     protocol: &str,
     patience: Patience,
-) -> Result<Result<(HeaderMap, StreamIo), http::Response<RecvStream>>, Failure> {
+) -> Result<Result<(Fields, StreamIo), http::Response<RecvStream>>, Failure> {
     let mut dog = Watchdog::new(patience.response);
     let mut handle = ready(handle, &mut dog).await?;
     if !handle.is_extended_connect_protocol_enabled() {
@@ -256,5 +257,5 @@ pub async fn connect(
         return Ok(Err(answer));
     }
     let (parts, receive) = answer.into_parts();
-    Ok(Ok((parts.headers, StreamIo::new(send, receive))))
+    Ok(Ok((parts.headers.into(), StreamIo::new(send, receive))))
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
-use http::header::{self, HeaderMap};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header;
+use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -21,11 +21,12 @@ use super::send::{SendError, Sending};
 use crate::body::Body;
 use crate::closing::{Ear, Word};
 use crate::date;
+use crate::fields::Fields;
 use crate::http1::head::HeadFault;
 use crate::http1::server::Service;
 use crate::http1::tunnel;
 use crate::http1::watchdog::Watchdog;
-use crate::message::{Inbound, Interim, Outbound, Target, Upgrade};
+use crate::message::{Inbound, Interim, Outbound, Response, Target, Upgrade};
 
 /// What a listener allows one connection.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +169,7 @@ async fn stream<S: Service>(
     let outbound = poll_fn(|cx| {
         let polled = Pin::new(&mut call).poll(cx);
         while let Some((status, headers)) = interim.take() {
-            let _ = respond.send_informational(interim_head(status, headers));
+            let _ = respond.send_informational(head(status, headers));
         }
         if let Poll::Ready(outbound) = polled {
             return Poll::Ready(Some(outbound));
@@ -183,10 +184,10 @@ async fn stream<S: Service>(
     }
 }
 
-fn interim_head(status: StatusCode, headers: HeaderMap) -> Response<()> {
-    let mut head = Response::new(());
+fn head(status: StatusCode, fields: Fields) -> http::Response<()> {
+    let mut head = http::Response::new(());
     *head.status_mut() = status;
-    *head.headers_mut() = headers;
+    *head.headers_mut() = fields.into();
     head
 }
 
@@ -198,7 +199,8 @@ fn inbound(request: Request<RecvStream>, settings: Settings) -> Result<Taken, He
         return Err(HeadFault::TooLarge);
     }
     let protocol = parts.extensions.remove::<h2::ext::Protocol>();
-    join_cookies(&mut parts.headers);
+    let mut fields = Fields::from(std::mem::take(&mut parts.headers));
+    join_cookies(&mut fields);
     let authority = parts.uri.authority().map(|a| Bytes::copy_from_slice(a.as_str().as_bytes()));
     let target = match parts.uri.path_and_query() {
         Some(path) if path.as_str() == "*" && parts.method == Method::OPTIONS => Target::Asterisk,
@@ -209,37 +211,29 @@ fn inbound(request: Request<RecvStream>, settings: Settings) -> Result<Taken, He
         _ => return Err(HeadFault::Malformed("the :path is malformed")),
     };
     if parts.method == Method::CONNECT && protocol.is_none() {
-        return Ok((taken(parts, Target::Authority, Body::Empty, Upgrade::No), None));
+        return Ok((taken(parts.method, fields, Target::Authority, Body::Empty, Upgrade::No), None));
     }
     if let Some(protocol) = protocol {
         // RFC 8441 §4: what HTTP/1.1 asks with GET and Upgrade. Routes see it as the GET it is.
         parts.method = Method::GET;
         let upgrade = Upgrade::ExtendedConnect(Bytes::copy_from_slice(protocol.as_str().as_bytes()));
-        return Ok((taken(parts, target, Body::Empty, upgrade), Some(stream)));
+        return Ok((taken(parts.method, fields, target, Body::Empty, upgrade), Some(stream)));
     }
-    let length = content_length(&parts.headers)?;
+    let length = content_length(&fields)?;
     let body = match stream.is_end_stream() {
         true => Body::Empty,
         false => Body::stream(Receiving::from_client(stream, length, settings.idle)),
     };
-    Ok((taken(parts, target, body, Upgrade::No), None))
+    Ok((taken(parts.method, fields, target, body, Upgrade::No), None))
 }
 
-fn taken(parts: http::request::Parts, target: Target, body: Body, upgrade: Upgrade) -> Inbound {
-    Inbound {
-        method: parts.method,
-        target,
-        version: Version::HTTP_2,
-        headers: parts.headers,
-        body,
-        interim: Interim::queue(),
-        upgrade,
-    }
+fn taken(method: Method, headers: Fields, target: Target, body: Body, upgrade: Upgrade) -> Inbound {
+    Inbound { method, target, version: Version::HTTP_2, headers, body, interim: Interim::queue(), upgrade }
 }
 
 /// SM-3 over HTTP/2. That DATA adds up to the length is checked by `h2` (RFC 9113 §8.1.1).
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, HeadFault> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+fn content_length(headers: &Fields) -> Result<Option<u64>, HeadFault> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH);
     let Some(length) = lengths.next() else { return Ok(None) };
     let digits = length.as_bytes();
     let plain = !digits.is_empty() && digits.len() < 20 && digits.iter().all(u8::is_ascii_digit);
@@ -250,8 +244,8 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, HeadFault> {
 }
 
 /// RFC 9113 §8.2.3: crumbs are one cookie string again before they go anywhere that is not HTTP/2.
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut crumbs = headers.get_all(header::COOKIE).iter();
+fn join_cookies(headers: &mut Fields) {
+    let mut crumbs = headers.get_all(header::COOKIE);
     let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
     let mut joined = first.as_bytes().to_vec();
     for crumb in std::iter::once(second).chain(crumbs) {
@@ -270,25 +264,24 @@ async fn answer(
     receive: Option<RecvStream>,
     settings: Settings,
 ) {
-    let (mut parts, body) = outbound.response.into_parts();
-    clean(&mut parts.headers);
-    let bodiless = head_only || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let Response { status, mut headers, body } = outbound.response;
+    clean(&mut headers);
+    let bodiless = head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if let (Some(tunnel), Some(receive)) = (outbound.tunnel, receive) {
-        parts.status = StatusCode::OK;
-        parts.headers.remove(header::CONTENT_LENGTH);
-        if let Ok(send) = respond.send_response(Response::from_parts(parts, ()), false) {
+        headers.remove(header::CONTENT_LENGTH);
+        if let Ok(send) = respond.send_response(head(StatusCode::OK, headers), false) {
             tunnel::carry(&mut StreamIo::new(send, receive), bytes::BytesMut::new(), tunnel).await;
         }
         return;
     }
     if !bodiless && let Some(length) = body.size_hint().exact() {
-        parts.headers.insert(header::CONTENT_LENGTH, length.into());
+        headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    if !parts.headers.contains_key(header::DATE) {
-        parts.headers.insert(header::DATE, date::now());
+    if !headers.contains_key(header::DATE) {
+        headers.insert(header::DATE, date::now());
     }
     let end = bodiless || body.is_end_stream();
-    let Ok(send) = respond.send_response(Response::from_parts(parts, ()), end) else { return };
+    let Ok(send) = respond.send_response(head(status, headers), end) else { return };
     if !end {
         send_body(Sending::new(send, body), settings.idle).await;
     }
@@ -314,8 +307,6 @@ async fn send_body(mut sending: Sending, idle: Duration) {
 }
 
 /// RFC 9113 §8.2.2: fields of the connection have no place here.
-fn clean(headers: &mut HeaderMap) {
-    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
-        headers.remove(name);
-    }
+fn clean(headers: &mut Fields) {
+    headers.retain(|name| ![header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE].contains(name));
 }

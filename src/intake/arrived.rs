@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Method, Version};
 use http_body::Body as _;
 use ipnet::IpNet;
@@ -13,6 +13,7 @@ use super::host::{self, Authority};
 use super::{client_addr, path, spoof};
 use crate::body::Body;
 use crate::chance;
+use crate::fields::Fields;
 use crate::message::{Inbound, Interim, Target, Upgrade};
 use crate::words::{Code, ConnInfo, RequestId};
 
@@ -26,7 +27,7 @@ pub struct Arrived {
     /// Without `?`. Never logged.
     pub query: Option<Bytes>,
     /// Without what only the gateway may write.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub client: IpAddr,
     /// The peer is a trusted proxy: its forwarding headers are continued.
     pub trusted: bool,
@@ -68,7 +69,7 @@ impl Rejected {
 #[derive(Debug)]
 pub struct Remains {
     pub method: Method,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub request_id: RequestId,
     pub why: Rejected,
     /// Bytes that its body has at least.
@@ -130,7 +131,7 @@ fn settle(
     method: &Method,
     target: &Target,
     version: Version,
-    headers: &HeaderMap,
+    headers: &Fields,
     uri: usize,
 ) -> Result<Settled, Rejected> {
     if *method == Method::TRACE || *target == Target::Authority {
@@ -138,8 +139,7 @@ fn settle(
     }
     let authority = host::of(target, headers, version).map_err(Rejected::Malformed)?;
     if version == Version::HTTP_2 && headers.contains_key(header::EXPECT) {
-        let only_100 =
-            headers.get_all(header::EXPECT).iter().all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let only_100 = headers.get_all(header::EXPECT).all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if !only_100 {
             return Err(Rejected::Expectation);
         }

@@ -1,8 +1,8 @@
 //! Who the caller is on the network (contract section 5, "Headers"): the peer, unless the peer is a trusted proxy.
 
+use crate::fields::Fields;
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
 use ipnet::IpNet;
 
 pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
@@ -16,9 +16,9 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 ///
 /// Only what stands right of the first untrusted address was written by proxies we know: whatever is left of it, a
 /// client may have made up.
-pub fn behind_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub fn behind_proxies(peer: IpAddr, headers: &Fields, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
-    for value in headers.get_all("x-forwarded-for").iter().rev() {
+    for value in headers.get_all("x-forwarded-for").rev() {
         for item in value.as_bytes().rsplit(|b| *b == b',') {
             let Some(address) = parse(item.trim_ascii()) else { return client };
             client = address;
@@ -45,9 +45,9 @@ mod tests {
 
     fn client(lists: &[&'static str]) -> String {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for list in lists {
-            headers.append("x-forwarded-for", HeaderValue::from_static(list));
+            headers.append(http::HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(list));
         }
         behind_proxies("10.0.0.1".parse().unwrap(), &headers, &trusted).to_string()
     }

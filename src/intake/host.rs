@@ -1,9 +1,10 @@
 //! The host a request is meant for: one, valid, in lower case (HP-4; RFC 9112 §3.2; RFC 9113 §8.3.1).
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{HeaderValue, Version};
 
+use crate::fields::Fields;
 use crate::message::Target;
 
 /// A request's authority. Empty only for HTTP/1.0 without `Host`.
@@ -26,8 +27,8 @@ impl Authority {
 }
 
 /// The request's authority. Errors: missing, repeated, malformed, or two that differ; the text is for the developer.
-pub fn of(target: &Target, headers: &HeaderMap, version: Version) -> Result<Authority, &'static str> {
-    let mut hosts = headers.get_all(header::HOST).iter();
+pub fn of(target: &Target, headers: &Fields, version: Version) -> Result<Authority, &'static str> {
+    let mut hosts = headers.get_all(header::HOST);
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err("Host is repeated");
@@ -97,13 +98,13 @@ mod tests {
         }
     }
 
-    fn headers(hosts: &[&'static str]) -> HeaderMap {
+    fn headers(hosts: &[&'static str]) -> Fields {
         hosts.iter().map(|h| (header::HOST, HeaderValue::from_static(h))).collect()
     }
 
     fn name(target: &Target, hosts: &[&'static str]) -> Result<String, &'static str> {
         // `collect` above replaces; `append` keeps both.
-        let mut map = HeaderMap::new();
+        let mut map = Fields::new();
         for host in hosts {
             map.append(header::HOST, HeaderValue::from_static(host));
         }

@@ -6,10 +6,11 @@
 //! judged here: what comes out goes through [`Arrived::parse`](super::Arrived::parse) like any other request.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use crate::body::Body;
+use crate::fields::Fields;
 use crate::message::{Inbound, Interim, Target, Upgrade};
 
 /// Method, host and URI, by those who write them for this purpose alone.
@@ -31,7 +32,7 @@ const MISSPELT: &str = "a header about the original request is spelt with `_`";
 const BAD_METHOD: &str = "the original method is malformed";
 
 /// Out of the fields of the asking request. Errors: the text is for the operator of the asking proxy.
-pub fn from_fields(mut headers: HeaderMap) -> Result<Inbound, &'static str> {
+pub fn from_fields(mut headers: Fields) -> Result<Inbound, &'static str> {
     if headers.keys().any(is_misspelt) {
         return Err(MISSPELT);
     }
@@ -63,12 +64,7 @@ pub fn from_path(mut inbound: Inbound, prefix: usize) -> Result<Inbound, &'stati
 
 /// From parts that the asking proxy gives in a message of its own. `headers`: those of the original request; a `Host` among
 /// them does not count.
-pub fn assemble(
-    method: &[u8],
-    host: HeaderValue,
-    target: Bytes,
-    mut headers: HeaderMap,
-) -> Result<Inbound, &'static str> {
+pub fn assemble(method: &[u8], host: HeaderValue, target: Bytes, mut headers: Fields) -> Result<Inbound, &'static str> {
     let method = Method::from_bytes(method).map_err(|_| BAD_METHOD)?;
     headers.insert(header::HOST, host);
     Ok(Inbound {
@@ -83,8 +79,8 @@ pub fn assemble(
     })
 }
 
-fn only(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut values = headers.get_all(name).iter();
+fn only(headers: &Fields, name: &HeaderName) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name);
     let first = values.next()?;
     values.next().is_none().then(|| first.clone())
 }
@@ -103,7 +99,7 @@ fn is_forwarded_only(name: &HeaderName) -> bool {
 }
 
 /// What told of the request is no part of it.
-fn remove_told(headers: &mut HeaderMap) {
+fn remove_told(headers: &mut Fields) {
     for name in ORIGINAL.iter().chain(&FORWARDED) {
         headers.remove(name);
     }
@@ -113,8 +109,8 @@ fn remove_told(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
+        let mut headers = Fields::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
@@ -152,7 +148,7 @@ mod tests {
                 assert_eq!(from_fields(headers(&fields)).err(), Some(IN_PART), "{taken:?} twice");
             }
         }
-        assert_eq!(from_fields(HeaderMap::new()).err(), Some(IN_PART));
+        assert_eq!(from_fields(Fields::new()).err(), Some(IN_PART));
     }
 
     /// What a client writes into the other family must not count, and must not be ignored by one reader and read by another.

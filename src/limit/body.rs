@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
+use crate::fields;
 use crate::intake::spoof;
 
 /// How many bytes a body has brought, for the record of its request.
@@ -54,7 +55,7 @@ impl HttpBody for Limited {
             // HP-7: a trailer must not say what a header may not.
             Err(frame) => match frame.into_trailers() {
                 Ok(mut trailers) => {
-                    spoof::clean_trailers(&mut trailers);
+                    fields::in_map(&mut trailers, spoof::clean_trailers);
                     Frame::trailers(trailers)
                 }
                 Err(other) => other,

@@ -4,11 +4,11 @@
 //! that reads callers, so that what that code refuses is refused here.
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 
 use crate::config::model::Listener;
 use crate::config::written::Written;
-use crate::http1::head::{HeadFault, HeadLimits, Scan, parse_request, write_fields};
+use crate::http1::head::{HeadFault, HeadLimits, Scan, parse_request, write_field};
 use crate::http1::server::imagined;
 use crate::intake::Arrived;
 use crate::intake::arrived::{Payload, Remains};
@@ -67,11 +67,9 @@ fn write(request: &Written, fields: &[(HeaderName, HeaderValue)]) -> BytesMut {
         out.put_slice(request.authority.as_bytes());
         out.put_slice(b"\r\n");
     }
-    let mut headers = HeaderMap::new();
     for (name, value) in fields {
-        headers.append(name, value.clone());
+        write_field(&mut out, name.as_str().as_bytes(), value.as_bytes());
     }
-    write_fields(&mut out, &headers);
     out.put_slice(b"\r\n");
     out
 }

@@ -3,7 +3,7 @@
 //! A browser gets a small page instead of a redirect, because what stands behind the `#` of an address is sent to no server:
 //! the page's script leaves it in a cookie, and the way back puts it on again. Without scripts only that is lost.
 
-use http::{HeaderValue, Response};
+use http::HeaderValue;
 
 use super::authorize::{Prompt, address};
 use super::client::Failed;
@@ -13,8 +13,8 @@ use super::state::{Attempt, MAX_TO};
 use super::stats::LoginOutcome;
 use super::{Login, Party, Visit, form, pages, see_other, setting};
 use crate::answer::{Link, LinkKind};
-use crate::body::Body;
 use crate::clock::UnixTime;
+use crate::message::Response;
 use crate::words::{Code, Level};
 
 pub const PATH: &str = "/.gateway/login";
@@ -110,7 +110,7 @@ impl Login {
     }
 
     /// Answers `GET /.gateway/login?level=N&to=PATH`, with `issuer` where there are several and `max_age` where it counts.
-    pub async fn answer_begin(&self, visit: &Visit<'_>, query: &[u8]) -> Response<Body> {
+    pub async fn answer_begin(&self, visit: &Visit<'_>, query: &[u8]) -> Response {
         let Some(fields) = form::parse(query) else { return visit.refuse(Code::RequestMalformed, None, None) };
         let named = fields.get("issuer").map(|name| self.party(name));
         let Some(party) = named.unwrap_or_else(|| self.only_party()) else {
@@ -149,14 +149,7 @@ impl Login {
     }
 
     /// The SSO cannot be asked, or not so: what the caller gets, and a line for the operator.
-    pub(super) fn away(
-        &self,
-        failed: &Failed,
-        to: &str,
-        party: &Party,
-        level: u8,
-        visit: &Visit<'_>,
-    ) -> Response<Body> {
+    pub(super) fn away(&self, failed: &Failed, to: &str, party: &Party, level: u8, visit: &Visit<'_>) -> Response {
         let url = self.url(party, level, None, local_path(to));
         let link = Some(Link { kind: LinkKind::TryAgain, url: &url });
         let (outcome, code, why) = match failed {
@@ -167,7 +160,7 @@ impl Login {
         party.warn(&format!("a login failed: {why}"), visit.now);
         let mut response = visit.refuse(code, None, link);
         if code == Code::SsoUnavailable {
-            response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
     }

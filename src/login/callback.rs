@@ -3,8 +3,6 @@
 //! The state must be this browser's, young and unused (RP-1); the answer must be of the SSO that was asked (RP-2); the ID
 //! token must be the answer to this login (RP-3); and the level that came back is what counts.
 
-use http::Response;
-
 use super::authorize::Prompt;
 use super::client::{Failed, TokenAnswer};
 use super::form::{self, Fields};
@@ -14,7 +12,7 @@ use super::stats::{KeptForm, LoginOutcome};
 use super::{Login, Party, Visit, see_other, setting};
 use crate::answer::{Link, LinkKind};
 use crate::auth::statement::Unproved;
-use crate::body::Body;
+use crate::message::Response;
 use crate::session::{Loaded, MAX_CLAIMS, NotBegun, Session, StoreAway, Tokens};
 use crate::words::{Code, Level};
 
@@ -36,7 +34,7 @@ enum Ended {
 
 impl Login {
     /// `path`: where the answer came.
-    pub async fn answer_callback(&self, visit: &Visit<'_>, path: &[u8], query: &[u8]) -> Response<Body> {
+    pub async fn answer_callback(&self, visit: &Visit<'_>, path: &[u8], query: &[u8]) -> Response {
         let found = form::parse(query).and_then(|fields| {
             let attempt = Attempt::find(visit.sessions.sealer(), visit.headers, fields.get("state")?, visit.now)?;
             Some((fields, attempt))
@@ -129,7 +127,7 @@ impl Login {
         identity: Identity,
         tokens: TokenAnswer,
         visit: &Visit<'_>,
-    ) -> Response<Body> {
+    ) -> Response {
         let mut before = match visit.session().await {
             Ok(before) => before,
             Err(StoreAway) => return visit.store_away(),
@@ -176,7 +174,7 @@ impl Login {
     }
 
     /// Back where they were; or to the page that asks whether the form that waited is to be sent.
-    async fn back(&self, party: &Party, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response<Body> {
+    async fn back(&self, party: &Party, attempt: &Attempt, identity: &Identity, visit: &Visit<'_>) -> Response {
         if let Some(ticket) = &attempt.form {
             let waits = self.forms().look(visit.sessions.hub(), ticket, visit.now).await.is_some();
             if waits && ticket.is_of(party.issuer.iss(), &identity.subject) {
@@ -233,7 +231,7 @@ impl Login {
         prompt: Prompt,
         too_low: u8,
         visit: &Visit<'_>,
-    ) -> Response<Body> {
+    ) -> Response {
         match self.again(party, attempt, prompt, too_low, visit).await {
             Ok(way) => setting(see_other(&way.address), &way.cookies),
             Err(failed) => self.away(&failed, &attempt.to, party, attempt.level, visit),
@@ -241,14 +239,14 @@ impl Login {
     }
 
     /// AS-11: a page that explains, and no further redirect.
-    fn too_low(&self, party: &Party, attempt: &Attempt, visit: &Visit<'_>) -> Response<Body> {
+    fn too_low(&self, party: &Party, attempt: &Attempt, visit: &Visit<'_>) -> Response {
         self.stats().login(LoginOutcome::TooLow);
         let url = self.url(party, attempt.level, None, Some(&attempt.to));
         let link = Some(Link { kind: LinkKind::TryAgain, url: &url });
         visit.refuse(Code::UnmetAuthenticationRequirements, None, link)
     }
 
-    async fn end_badly(&self, party: &Party, attempt: &Attempt, ended: Ended, visit: &Visit<'_>) -> Response<Body> {
+    async fn end_badly(&self, party: &Party, attempt: &Attempt, ended: Ended, visit: &Visit<'_>) -> Response {
         let url = self.url(party, attempt.level, None, Some(&attempt.to));
         let link = Some(Link { kind: LinkKind::TryAgain, url: &url });
         match ended {
@@ -267,7 +265,7 @@ impl Login {
     }
 
     /// No such attempt in this browser: too late, used before, cookies refused, or somebody else's link (login CSRF).
-    fn expired(&self, visit: &Visit<'_>) -> Response<Body> {
+    fn expired(&self, visit: &Visit<'_>) -> Response {
         self.stats().login(LoginOutcome::Expired);
         visit.refuse(Code::LoginExpired, None, Some(Link { kind: LinkKind::TryAgain, url: "/" }))
     }

@@ -13,13 +13,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderValue, Method, header};
 use serde::{Deserialize, Serialize};
 
 use super::state::{self, cleared, written};
 use super::{Login, Visit, form, pages, random};
-use crate::body::Body;
 use crate::clock::UnixTime;
+use crate::fields::Fields;
+use crate::message::Response;
 use crate::session::{Hub, StoreAway};
 use crate::words::Code;
 
@@ -87,12 +88,12 @@ impl Ticket {
     }
 
     /// The ticket of a browser that sends `go`.
-    fn presented(headers: &HeaderMap, go: &[u8]) -> Option<Ticket> {
+    fn presented(headers: &Fields, go: &[u8]) -> Option<Ticket> {
         Ticket::held(headers, std::str::from_utf8(go).ok()?.strip_prefix(GO)?.strip_prefix('=')?)
     }
 
     /// The ticket `sent` of this browser.
-    fn held(headers: &HeaderMap, sent: &str) -> Option<Ticket> {
+    fn held(headers: &Fields, sent: &str) -> Option<Ticket> {
         let (id, value) = state::ours(headers, COOKIE).find(|(id, _)| id == sent)?;
         let (key, whose) = std::str::from_utf8(value).ok()?.split_once('.')?;
         Some(Ticket { id, key: key.to_owned(), whose: whose.to_owned() })
@@ -129,7 +130,7 @@ mod base64_text {
 
 impl Form {
     /// Whether a request is a form that a page sent as a navigation: what a browser can send again in its place.
-    pub fn is_kept(method: &Method, headers: &HeaderMap) -> bool {
+    pub fn is_kept(method: &Method, headers: &Fields) -> bool {
         let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         let kind = kind.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
         let form: [&[u8]; 3] = [b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain"];
@@ -250,13 +251,7 @@ impl KeptForms {
     }
 
     /// The form that a page's button stands for, once: of two clicks one gets it, at whichever node.
-    pub async fn take(
-        &self,
-        hub: Option<&Hub>,
-        headers: &HeaderMap,
-        go: &[u8],
-        now: UnixTime,
-    ) -> Option<(Ticket, Form)> {
+    pub async fn take(&self, hub: Option<&Hub>, headers: &Fields, go: &[u8], now: UnixTime) -> Option<(Ticket, Form)> {
         let ticket = Ticket::presented(headers, go)?;
         let here = self.lock().forms.remove(&ticket.id).filter(|waiting| waiting.until > now);
         let sealed = match (here.and_then(|waiting| waiting.sealed), hub) {
@@ -275,7 +270,7 @@ impl KeptForms {
 
 impl Login {
     /// Answers `GET /.gateway/form?id=…`. Shown to the person whose form it is, as often as they look; sent once.
-    pub async fn answer_form(&self, visit: &Visit<'_>, query: &[u8]) -> Response<Body> {
+    pub async fn answer_form(&self, visit: &Visit<'_>, query: &[u8]) -> Response {
         let session = match visit.session().await {
             Ok(session) => session,
             Err(StoreAway) => return visit.store_away(),
@@ -301,7 +296,7 @@ fn opened(ticket: &Ticket, mut sealed: Vec<u8>) -> Option<Form> {
 }
 
 /// Whether a request may be a page's button: a form as short as that. Cheap to ask.
-pub fn may_be_go(method: &Method, headers: &HeaderMap) -> bool {
+pub fn may_be_go(method: &Method, headers: &Fields) -> bool {
     let short = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     Form::is_kept(method, headers) && short.is_some_and(|length| length <= GO_MAX)
 }
@@ -315,7 +310,7 @@ pub fn is_go(body: &[u8]) -> bool {
 pub const GO_MAX: usize = 64;
 
 /// Puts a kept form's body and type in the place of the button's.
-pub fn restore(form: Form, headers: &mut HeaderMap) -> Option<Bytes> {
+pub fn restore(form: Form, headers: &mut Fields) -> Option<Bytes> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::try_from(form.content_type).ok()?);
     headers.remove(header::CONTENT_LENGTH);
     Some(Bytes::from(form.body))
@@ -330,10 +325,10 @@ mod tests {
         Form { method: "POST".into(), target: "/x?y".into(), content_type, body: body.to_vec() }
     }
 
-    fn browser(ticket: &Ticket) -> HeaderMap {
+    fn browser(ticket: &Ticket) -> Fields {
         let cookie = ticket.cookie().unwrap();
         let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(header::COOKIE, pair.parse().unwrap());
         headers.insert(header::CONTENT_LENGTH, ticket.go().len().into());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
@@ -348,7 +343,7 @@ mod tests {
         assert_eq!(kept.look(None, &ticket, 100).await.unwrap().field_names(), ["a", "b"]);
         let headers = browser(&ticket);
         assert!(may_be_go(&Method::POST, &headers) && is_go(ticket.go().as_bytes()) && ticket.go().len() <= GO_MAX);
-        assert!(kept.take(None, &HeaderMap::new(), ticket.go().as_bytes(), 100).await.is_none(), "another browser");
+        assert!(kept.take(None, &Fields::new(), ticket.go().as_bytes(), 100).await.is_none(), "another browser");
         let (found, sent) = kept.take(None, &headers, ticket.go().as_bytes(), 100).await.unwrap();
         assert_eq!((found, sent.body), (ticket.clone(), b"a=1&b=2".to_vec()));
         assert!(kept.take(None, &headers, ticket.go().as_bytes(), 100).await.is_none(), "a second click");

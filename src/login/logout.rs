@@ -1,7 +1,7 @@
 //! The ways out: a portal's own (RP-9), and those by which the SSO ends sessions (BL-1 to BL-11, FL-1).
 
 use http::header::{self, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 
 use super::form::{self, Form};
 use super::logout_token::{self, Whom};
@@ -10,6 +10,8 @@ use super::{Login, Visit, pages, see_other, setting};
 use crate::answer::{Link, LinkKind};
 use crate::auth::statement::{Unproved, claimed_issuer};
 use crate::body::Body;
+use crate::fields::Fields;
+use crate::message::Response;
 use crate::session::{Ended, Loaded, StoreAway, Whose};
 use crate::words::Code;
 
@@ -25,7 +27,7 @@ const MAX_TOKEN_FORM: usize = 32 * 1024;
 
 impl Login {
     /// GET asks, POST does it: a link on another site can log nobody out.
-    pub async fn answer_logout(&self, visit: &Visit<'_>, body: Body) -> Response<Body> {
+    pub async fn answer_logout(&self, visit: &Visit<'_>, body: Body) -> Response {
         let session = match visit.session().await {
             Ok(session) => session,
             Err(StoreAway) => return visit.store_away(),
@@ -75,12 +77,12 @@ impl Login {
         }
     }
 
-    pub fn answer_signed_out(&self, visit: &Visit<'_>) -> Response<Body> {
+    pub fn answer_signed_out(&self, visit: &Visit<'_>) -> Response {
         pages::signed_out(visit)
     }
 
     /// BL-1, BL-9 to BL-11. 200 whatever it ended, 400 for a token that does not hold.
-    pub async fn answer_back_channel(&self, visit: &Visit<'_>, body: Body) -> Response<Body> {
+    pub async fn answer_back_channel(&self, visit: &Visit<'_>, body: Body) -> Response {
         let token = form::read(body, MAX_TOKEN_FORM).await.and_then(|body| {
             let fields = form::parse(&body)?;
             fields.get("logout_token").map(str::to_owned)
@@ -125,7 +127,7 @@ impl Login {
 
     /// FL-1: an invisible frame on the SSO's page. Both `iss` and `sid` must be there: without them anybody's page could
     /// end sessions.
-    pub async fn answer_front_channel(&self, visit: &Visit<'_>, query: &[u8]) -> Response<Body> {
+    pub async fn answer_front_channel(&self, visit: &Visit<'_>, query: &[u8]) -> Response {
         let fields = form::parse(query);
         let named = fields.as_ref().and_then(|fields| Some((fields.get("iss")?, fields.get("sid")?)));
         let party = named.and_then(|(iss, sid)| Some((self.party_of(iss)?, sid)));
@@ -153,18 +155,18 @@ fn is_same_origin(visit: &Visit<'_>) -> bool {
 }
 
 /// `Sec-Fetch-Site` where the browser says it, else `Origin`, else `Referer`'s place is no proof and it is refused.
-pub fn same_origin(headers: &http::HeaderMap, origin: &str) -> bool {
+pub fn same_origin(headers: &Fields, origin: &str) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin" || site == "none";
     }
-    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let mut origins = headers.get_all(header::ORIGIN);
     matches!((origins.next(), origins.next()), (Some(sent), None) if sent.as_bytes() == origin.as_bytes())
 }
 
-fn plain(status: StatusCode, json: &str) -> Response<Body> {
+fn plain(status: StatusCode, json: &str) -> Response {
     let mut response = Response::new(Body::full(json.to_owned()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
+    response.status = status;
+    let headers = &mut response.headers;
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if !json.is_empty() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

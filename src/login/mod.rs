@@ -34,7 +34,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderValue, Method, header};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -51,6 +51,8 @@ use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::config::model::{Client, ClientProof, Contact, IdentityKind, ProviderEndpoints};
 use crate::fetch::Fetcher;
+use crate::fields::Fields;
+use crate::message::Response;
 use crate::session::{Known, Loaded, Session, Sessions, StoreAway};
 use crate::words::{Code, Level, RequestId};
 
@@ -253,7 +255,7 @@ pub struct Visit<'a> {
     pub sessions: &'a Arc<Sessions>,
     pub known: &'a Known,
     pub method: &'a Method,
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// Scheme and host as the browser sees them: `https://portal.example.ir`.
     pub origin: &'a str,
     /// The host alone, as routes are matched with it.
@@ -273,24 +275,24 @@ impl Visit<'_> {
     }
 
     /// An answer that is none of the good ones, in the caller's own dress. `link`: what can be done next.
-    fn refuse(&self, code: Code, detail: Option<&str>, link: Option<Link<'_>>) -> Response<Body> {
+    fn refuse(&self, code: Code, detail: Option<&str>, link: Option<Link<'_>>) -> Response {
         let notice = Notice { code, detail, request_id: self.request_id, contact: self.contact, link };
         render(&notice, manner(self.method, self.headers))
     }
 
     /// The store cannot be asked: the cookie stays, later it is good again.
-    fn store_away(&self) -> Response<Body> {
+    fn store_away(&self) -> Response {
         let mut response = self.refuse(Code::SessionStoreAway, None, None);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        response.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         response
     }
 }
 
 /// 303: whatever was sent, a GET follows (SB-1).
-pub fn see_other(location: &str) -> Response<Body> {
+pub fn see_other(location: &str) -> Response {
     let mut response = Response::new(Body::Empty);
-    *response.status_mut() = http::StatusCode::SEE_OTHER;
-    let headers = response.headers_mut();
+    response.status = http::StatusCode::SEE_OTHER;
+    let headers = &mut response.headers;
     let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("/"));
     headers.insert(header::LOCATION, location);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -298,9 +300,9 @@ pub fn see_other(location: &str) -> Response<Body> {
     response
 }
 
-fn setting(mut response: Response<Body>, cookies: &[HeaderValue]) -> Response<Body> {
+fn setting(mut response: Response, cookies: &[HeaderValue]) -> Response {
     for cookie in cookies {
-        response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+        response.headers.append(header::SET_COOKIE, cookie.clone());
     }
     response
 }

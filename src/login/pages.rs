@@ -1,21 +1,19 @@
 //! What a citizen reads on the way in and out, in Persian or English. Words alone: what happens is decided elsewhere.
 
-use http::Response;
-
 use super::Visit;
 use super::kept_post::{Form, Ticket};
 use super::logout;
 use crate::answer::Language;
 use crate::answer::escape::markup;
 use crate::answer::sheet::{Sheet, answer};
-use crate::body::Body;
+use crate::message::Response;
 use crate::session::Loaded;
 
 /// Leaves what stands behind the `#` where the way back finds it (`state::FRAGMENT`), and goes on.
 const GO_ON: &str = r##"(function(){var a=document.getElementById("go"),h=location.hash;try{if(h.length>1&&h.length<1500)document.cookie="__Host-darvazeh-at-"+a.dataset.id+"="+h.replace(/[;,"\\\s]/g,encodeURIComponent)+"; Path=/; Secure; SameSite=Lax; Max-Age=600"}catch(e){}location.replace(a.href)})()"##;
 
 /// The step before the SSO. `id`: what the fragment is left under.
-pub(super) fn going(address: &str, id: &str, visit: &Visit<'_>) -> Response<Body> {
+pub(super) fn going(address: &str, id: &str, visit: &Visit<'_>) -> Response {
     let (title, text, link) = match visit.language() {
         Language::Fa => {
             ("در حال رفتن به صفحهٔ ورود", "اگر صفحهٔ ورود خود به خود باز نشد، این پیوند را باز کنید.", "ورود")
@@ -33,7 +31,7 @@ pub(super) fn going(address: &str, id: &str, visit: &Visit<'_>) -> Response<Body
     show(visit, title, &body, Some(GO_ON), &head, "'none'")
 }
 
-pub(super) fn confirm_logout(loaded: &Loaded, targets: String, visit: &Visit<'_>) -> Response<Body> {
+pub(super) fn confirm_logout(loaded: &Loaded, targets: String, visit: &Visit<'_>) -> Response {
     let (title, text, yes, no) = match visit.language() {
         Language::Fa => {
             ("می‌خواهید خارج شوید؟", "با خروج، از همهٔ درگاه‌هایی که با این ورود باز شده‌اند خارج می‌شوید.", "خروج", "ماندن")
@@ -55,7 +53,7 @@ pub(super) fn confirm_logout(loaded: &Loaded, targets: String, visit: &Visit<'_>
     show(visit, title, &body, None, "", &targets)
 }
 
-pub(super) fn signed_out(visit: &Visit<'_>) -> Response<Body> {
+pub(super) fn signed_out(visit: &Visit<'_>) -> Response {
     let (title, text, link) = match visit.language() {
         Language::Fa => (
             "خارج شدید",
@@ -73,7 +71,7 @@ pub(super) fn signed_out(visit: &Visit<'_>) -> Response<Body> {
 }
 
 /// What waits, by method, host, path and names of fields, and never by a value: the screen may not be theirs alone.
-pub(super) fn send_form(form: &Form, ticket: &Ticket, visit: &Visit<'_>) -> Response<Body> {
+pub(super) fn send_form(form: &Form, ticket: &Ticket, visit: &Visit<'_>) -> Response {
     let (title, text, to, fields, comma, yes, no) = match visit.language() {
         Language::Fa => (
             "فرم شما هنوز فرستاده نشده است",
@@ -113,7 +111,7 @@ pub(super) fn send_form(form: &Form, ticket: &Ticket, visit: &Visit<'_>) -> Resp
 }
 
 /// FL-1: this page alone may stand in a frame, and only in the SSO's.
-pub(super) fn framed(sso: &str, visit: &Visit<'_>) -> Response<Body> {
+pub(super) fn framed(sso: &str, visit: &Visit<'_>) -> Response {
     let title = match visit.language() {
         Language::Fa => "خارج شدید",
         Language::En => "You are signed out",
@@ -137,7 +135,7 @@ fn show(
     script: Option<&'static str>,
     head: &str,
     form_action: &str,
-) -> Response<Body> {
+) -> Response {
     let language = visit.language();
     let sheet = Sheet { language, title, body, script, head, form_action, frame_ancestors: "'none'" };
     answer(&sheet, visit.contact, visit.request_id)

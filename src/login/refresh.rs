@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use super::callback::bounded_scope;
 use super::client::{self, Failed, TokenAnswer};
 use super::stats::RefreshOutcome;
 use super::{Login, Party, Visit, provider};
 use crate::clock::UnixTime;
+use crate::fields::Fields;
 use crate::session::{Flight, Loaded, Sessions, SetCookies, StoreAway, Turn};
 
 /// Seconds before the end of a token at which a new one is asked for.
@@ -88,7 +87,7 @@ struct Refreshing {
     party: Arc<Party>,
     sessions: Arc<Sessions>,
     loaded: Loaded,
-    headers: HeaderMap,
+    headers: Fields,
     now: UnixTime,
     _flight: Flight,
 }

@@ -6,12 +6,13 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use serde::{Deserialize, Serialize};
 
 use super::kept_post::Ticket;
 use super::random;
 use crate::clock::UnixTime;
+use crate::fields::Fields;
 use crate::message::cookie_pairs;
 use crate::session::Sealer;
 
@@ -87,7 +88,7 @@ impl Attempt {
     }
 
     /// The cookies to set: this attempt, and the end of the oldest where there are too many.
-    pub fn cookies(&self, sealer: &Sealer, headers: &HeaderMap, now: UnixTime) -> Vec<HeaderValue> {
+    pub fn cookies(&self, sealer: &Sealer, headers: &Fields, now: UnixTime) -> Vec<HeaderValue> {
         let text = serde_json::to_vec(self).expect("strings and numbers are JSON");
         let mut set = vec![written(&format!("{PREFIX}{}", self.id), &sealer.seal_text(PURPOSE, &text), LIFETIME)];
         let mut others: Vec<(UnixTime, String)> = ours(headers, PREFIX)
@@ -101,7 +102,7 @@ impl Attempt {
     }
 
     /// The attempt that `state` belongs to, if it is this browser's and young enough.
-    pub fn find(sealer: &Sealer, headers: &HeaderMap, state: &str, now: UnixTime) -> Option<Attempt> {
+    pub fn find(sealer: &Sealer, headers: &Fields, state: &str, now: UnixTime) -> Option<Attempt> {
         let (_, value) = ours(headers, PREFIX).find(|(id, _)| id == state)?;
         opened(sealer, value, now).filter(|attempt| attempt.id == state)
     }
@@ -116,7 +117,7 @@ impl Attempt {
     }
 
     /// What stood behind the `#` when the login began, with the `#`.
-    pub fn fragment(&self, headers: &HeaderMap) -> Option<String> {
+    pub fn fragment(&self, headers: &Fields) -> Option<String> {
         let (_, value) = ours(headers, FRAGMENT).find(|(id, _)| *id == self.root)?;
         let text = std::str::from_utf8(value).ok()?;
         let fit = |b: u8| (0x21..0x7f).contains(&b) && !matches!(b, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`');
@@ -130,8 +131,8 @@ fn opened(sealer: &Sealer, value: &[u8], now: UnixTime) -> Option<Attempt> {
 }
 
 /// Cookies whose names begin with `prefix`: the rest of the name, and the value.
-pub fn ours<'h>(headers: &'h HeaderMap, prefix: &'static str) -> impl Iterator<Item = (String, &'h [u8])> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| cookie_pairs(value.as_bytes()));
+pub fn ours<'h>(headers: &'h Fields, prefix: &'static str) -> impl Iterator<Item = (String, &'h [u8])> {
+    let pairs = headers.get_all(header::COOKIE).flat_map(|value| cookie_pairs(value.as_bytes()));
     pairs.filter_map(move |pair| {
         let pair = pair.trim_ascii();
         let at = memchr::memchr(b'=', pair)?;
@@ -181,7 +182,7 @@ mod tests {
     }
 
     /// What a browser sends once it took what `set` sets.
-    fn browser(cookies: &[HeaderValue], before: &HeaderMap) -> HeaderMap {
+    fn browser(cookies: &[HeaderValue], before: &Fields) -> Fields {
         let mut jar: Vec<(String, String)> = ours(before, PREFIX)
             .map(|(id, value)| (format!("{PREFIX}{id}"), String::from_utf8_lossy(value).into_owned()))
             .collect();
@@ -194,7 +195,7 @@ mod tests {
             }
         }
         let text = jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(header::COOKIE, text.parse().unwrap());
         headers
     }
@@ -204,12 +205,12 @@ mod tests {
     fn an_attempt_is_found_by_its_state_in_its_browser_and_for_ten_minutes() {
         let sealer = sealer();
         let attempt = attempt(1000);
-        let headers = browser(&attempt.cookies(&sealer, &HeaderMap::new(), 1000), &HeaderMap::new());
-        let found = |state: &str, headers: &HeaderMap, now| Attempt::find(&sealer, headers, state, now).is_some();
+        let headers = browser(&attempt.cookies(&sealer, &Fields::new(), 1000), &Fields::new());
+        let found = |state: &str, headers: &Fields, now| Attempt::find(&sealer, headers, state, now).is_some();
         assert!(found(&attempt.id, &headers, 1600));
         assert!(!found(&attempt.id, &headers, 1601), "too old");
         assert!(!found("another", &headers, 1000));
-        assert!(!found(&attempt.id, &HeaderMap::new(), 1000), "another browser");
+        assert!(!found(&attempt.id, &Fields::new(), 1000), "another browser");
         assert!((43..=128).contains(&attempt.verifier.len()));
         assert_ne!(attempt.nonce(), attempt.challenge());
     }
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn many_tabs_keep_the_newest_attempts() {
         let sealer = sealer();
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         let attempts: Vec<Attempt> = (0..9).map(|at| attempt(1000 + at)).collect();
         for attempt in &attempts {
             headers = browser(&attempt.cookies(&sealer, &headers, 1010), &headers);
@@ -234,7 +235,7 @@ mod tests {
         let sealer = sealer();
         let large = Attempt { to: "/".repeat(MAX_TO), origin: "h".repeat(260), ..attempt(1000) };
         let large = Attempt { form: Some(Ticket::fresh("x".repeat(43))), max_age: Some(u64::MAX), ..large };
-        let cookies = large.cookies(&sealer, &HeaderMap::new(), 1000);
+        let cookies = large.cookies(&sealer, &Fields::new(), 1000);
         assert!(cookies[0].len() < 4096, "{}", cookies[0].len());
     }
 }

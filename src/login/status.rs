@@ -1,29 +1,30 @@
 //! `/.gateway/session`: who is logged in, for the portal's own page (BF-7). Nothing secret: no token, no `sub`.
 
 use http::header::{self, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::logout::{self, same_origin};
 use super::{Login, Party, Visit};
 use crate::body::Body;
+use crate::message::Response;
 use crate::session::{Loaded, StoreAway};
 use crate::words::Level;
 
 pub const PATH: &str = "/.gateway/session";
 
 impl Login {
-    pub async fn answer_status(&self, visit: &Visit<'_>) -> Response<Body> {
+    pub async fn answer_status(&self, visit: &Visit<'_>) -> Response {
         if visit.method == Method::OPTIONS {
             let mut response = Response::new(Body::Empty);
-            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.status = StatusCode::NO_CONTENT;
             self.allow_portals(&mut response, visit);
             return response;
         }
         let mut response = match visit.session().await {
             Ok(session) => {
                 let mut response = Response::new(Body::full(self.status(session.as_ref(), visit).to_string()));
-                let headers = response.headers_mut();
+                let headers = &mut response.headers;
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 response
@@ -75,10 +76,10 @@ impl Login {
     }
 
     /// The portals' pages may read it, and no others (Fetch standard section 3.2).
-    fn allow_portals(&self, response: &mut Response<Body>, visit: &Visit<'_>) {
-        let headers = response.headers_mut();
+    fn allow_portals(&self, response: &mut Response, visit: &Visit<'_>) {
+        let headers = &mut response.headers;
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        let mut origins = visit.headers.get_all(header::ORIGIN).iter();
+        let mut origins = visit.headers.get_all(header::ORIGIN);
         let (Some(origin), None) = (origins.next(), origins.next()) else { return };
         let scheme = visit.origin.split(':').next().unwrap_or_default();
         if self.hosts.has_origin(origin.as_bytes(), scheme) {

@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Method};
+use http::Method;
 use ipnet::IpNet;
 
 use super::handle::{handle, refuse_unread};
 use super::refusal::Refusal;
 use super::worker::Worker;
+use crate::fields::Fields;
 use crate::http1::head::HeadFault;
 use crate::http1::server::Service;
 use crate::limit::forgeries::{Forgeries, Sender, Standing};
@@ -89,6 +90,6 @@ impl<F: Future<Output = Outbound>> Future for Caught<F> {
 }
 
 /// What is known of a request that could not be read.
-pub(super) fn nothing_known() -> (Method, HeaderMap) {
-    (Method::GET, HeaderMap::new())
+pub(super) fn nothing_known() -> (Method, Fields) {
+    (Method::GET, Fields::new())
 }

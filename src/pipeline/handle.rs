@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use http_body::Body as _;
 
 use super::gate::{Gate, nothing_known};
@@ -21,14 +21,15 @@ use super::worker::View;
 use crate::answer::X_REQUEST_ID;
 use crate::answer::cors::Preflight;
 use crate::auth;
+use crate::body::Body;
 use crate::chance;
+use crate::fields::Fields;
 use crate::forward::{self, prepare};
-use crate::http1::spare;
 use crate::intake::arrived::{Payload, Remains};
 use crate::intake::{Arrived, Rejected};
 use crate::limit::body::{Counter, limited};
 use crate::live::{RouteLive, Snapshot};
-use crate::message::{Inbound, Outbound};
+use crate::message::{Inbound, Outbound, Response};
 use crate::observe::{Record, StatId};
 use crate::route::Found;
 use crate::words::{RequestId, RouteId, method_index};
@@ -58,8 +59,8 @@ pub async fn handle(gate: Rc<Gate>, inbound: Box<Inbound>) -> Outbound {
     };
     if let Some(response) = own::answer(&arrived, &view.snapshot) {
         let mut record = begin(StatId::UNROUTED);
-        record.status = response.status().as_u16();
-        record.bytes_out = response.body().size_hint().lower();
+        record.status = response.status.as_u16();
+        record.bytes_out = response.body.size_hint().lower();
         return response.into();
     }
 
@@ -103,7 +104,6 @@ pub async fn handle(gate: Rc<Gate>, inbound: Box<Inbound>) -> Outbound {
             if let Ends::WithSession(_) = ends {
                 session::mark(&mut outbound.response);
             }
-            spare::give_back(headers);
             outbound
         }
         Err(refusal) => {
@@ -119,7 +119,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Box<Inbound>) -> Outbound {
 struct Passed {
     reply: forward::Reply,
     bytes_in: Counter,
-    headers: HeaderMap,
+    headers: Fields,
     /// What a stream depends on.
     ends: Ends,
 }
@@ -289,11 +289,14 @@ pub fn find(snapshot: &Snapshot, listener: &str, arrived: &Arrived) -> Result<Me
 }
 
 fn answer_preflight(route: &RouteLive, arrived: &Arrived, record: &mut Record) -> Outbound {
-    let mut response = route.cors.as_ref().map(|cors| cors.answer_preflight(&arrived.headers)).unwrap_or_default();
+    let mut response = match &route.cors {
+        Some(cors) => cors.answer_preflight(&arrived.headers),
+        None => Response::new(Body::Empty),
+    };
     if let Ok(id) = HeaderValue::from_bytes(arrived.request_id.as_bytes()) {
-        response.headers_mut().insert(X_REQUEST_ID, id);
+        response.headers.insert(X_REQUEST_ID, id);
     }
-    record.status = response.status().as_u16();
+    record.status = response.status.as_u16();
     response.into()
 }
 
@@ -307,7 +310,7 @@ pub(super) fn asked<'a>(
     view: &'a View,
     route: Option<&'a RouteLive>,
     method: &'a Method,
-    headers: &'a HeaderMap,
+    headers: &'a Fields,
 ) -> Asked<'a> {
     Asked {
         method,

@@ -1,7 +1,7 @@
 //! The gateway's own pages and endpoints for people who log in, and for the SSO: what lies below `/.gateway/` besides the
 //! keys. Finds which one is asked for; `login` answers.
 
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method};
 
 use super::gate::Gate;
 use super::rate;
@@ -13,6 +13,7 @@ use crate::config::model::{Issuer, Priority};
 use crate::intake::Arrived;
 use crate::live::Snapshot;
 use crate::login::{begin, callback, kept_post, logout, status};
+use crate::message::Response;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -113,7 +114,7 @@ pub async fn answer(
     place: Place,
     arrived: &Arrived,
     body: Body,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response, Refusal> {
     place.takes(&arrived.method)?;
     if place == Place::Begin {
         rate::take_login(view, arrived.client)?;

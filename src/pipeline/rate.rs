@@ -7,12 +7,13 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
 use super::refusal::{Refusal, whole_seconds};
 use super::worker::{View, Worker};
 use crate::auth::Permit;
 use crate::config::model::RateBy;
+use crate::fields::Fields;
 use crate::limit::rate::{Allowed, Limited};
 use crate::limit::shared::Counter;
 use crate::live::RouteLive;
@@ -30,14 +31,14 @@ pub struct Budget<'a> {
 }
 
 impl Budget<'_> {
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    pub fn tell(&self, headers: &mut Fields) {
         tell(headers, self.policy, self.allowed.remaining, whole_seconds(self.allowed.whole_after));
     }
 }
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers (RL): `remaining` requests now, more after `seconds`. They are lists of
 /// policies: what an agency says of its own stands beside the gateway's, which is named `gateway`.
-pub fn tell(headers: &mut HeaderMap, policy: &HeaderValue, remaining: u32, seconds: u64) {
+pub fn tell(headers: &mut Fields, policy: &HeaderValue, remaining: u32, seconds: u64) {
     let mut text = String::with_capacity(48);
     let _ = write!(text, "\"gateway\";r={remaining};t={seconds}");
     if let Ok(value) = HeaderValue::try_from(text) {

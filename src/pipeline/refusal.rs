@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::rate;
 use super::session::LoginNeeded;
 use crate::answer::Link;
 use crate::auth::{Denied, Requirement};
+use crate::fields::Fields;
 use crate::forward::Failure;
 use crate::forward::headers::PSEUDONYM;
 use crate::http1::head::HeadFault;
@@ -131,7 +132,7 @@ impl Refusal {
     }
 
     /// The fields that this reason adds to its answer. `realm`: the listener's name.
-    pub fn add_fields(&self, realm: &str, requirement: Option<&Requirement>, headers: &mut HeaderMap) {
+    pub fn add_fields(&self, realm: &str, requirement: Option<&Requirement>, headers: &mut Fields) {
         match self {
             Refusal::MethodNotAllowed(allow) => {
                 headers.insert(header::ALLOW, allow.clone());
@@ -166,8 +167,8 @@ impl Refusal {
                     headers.insert(PROXY_STATUS, value.unwrap_or(HeaderValue::from_static(PSEUDONYM)));
                 }
                 match failure {
-                    Failure::NoEndpoint => drop(headers.insert(header::RETRY_AFTER, RETRY_SOON)),
-                    _ if failure.code() == Code::Overloaded => drop(headers.insert(header::RETRY_AFTER, RETRY_AT_ONCE)),
+                    Failure::NoEndpoint => headers.insert(header::RETRY_AFTER, RETRY_SOON),
+                    _ if failure.code() == Code::Overloaded => headers.insert(header::RETRY_AFTER, RETRY_AT_ONCE),
                     _ => {}
                 }
             }
@@ -182,7 +183,7 @@ pub fn whole_seconds(duration: Duration) -> u64 {
 }
 
 /// The challenges of RFC 6750 §3 and RFC 9470 §3.
-fn deny(denied: Denied, realm: &str, requirement: Option<&Requirement>, headers: &mut HeaderMap) {
+fn deny(denied: Denied, realm: &str, requirement: Option<&Requirement>, headers: &mut Fields) {
     let mut challenge = Challenge::new(realm);
     let mut say = |description: &str| denied.error().into_iter().for_each(|error| challenge.error(error, description));
     match denied {
@@ -269,7 +270,7 @@ mod tests {
             scope: "a.read b.read".into(),
             via: Via::Token,
         };
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         Refusal::Denied(denied).add_fields("public", Some(&requirement), &mut headers);
         headers.get(header::WWW_AUTHENTICATE).map_or_else(String::new, |v| v.to_str().unwrap().to_owned())
     }
@@ -297,21 +298,21 @@ mod tests {
 
     #[test]
     fn a_value_cannot_break_out_of_its_quotes() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         Refusal::Denied(Denied::TokenMissing).add_fields("a\"b\\c", None, &mut headers);
         assert_eq!(headers[header::WWW_AUTHENTICATE], "Bearer realm=\"a\\\"b\\\\c\"");
     }
 
     #[test]
     fn without_keys_the_caller_is_told_when_to_come_back() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         Refusal::Denied(Denied::KeysUnavailable).add_fields("x", None, &mut headers);
         assert!(headers.contains_key(header::RETRY_AFTER) && !headers.contains_key(header::WWW_AUTHENTICATE));
     }
 
     #[test]
     fn a_rate_limit_rounds_its_wait_up() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         Refusal::RateLimited(Duration::from_millis(1001), HeaderValue::from_static("\"gateway\";q=5")).add_fields(
             "x",
             None,
@@ -324,7 +325,7 @@ mod tests {
     /// PS
     #[test]
     fn a_failed_exchange_says_how_in_proxy_status() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         Refusal::Forward(Failure::TimedOut).add_fields("x", None, &mut headers);
         assert_eq!(headers[PROXY_STATUS], "darvazeh; error=http_response_timeout");
     }

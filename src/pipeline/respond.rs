@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Response};
+use http::Method;
+use http::header::{self, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::refusal::Refusal;
@@ -18,12 +18,13 @@ use crate::balance::Lease;
 use crate::body::{Body, BodyError};
 use crate::closing::Ear;
 use crate::config::model::Contact;
+use crate::fields::{self, Fields};
 use crate::forward::headers::is_event_stream;
 use crate::forward::{self, Reply};
 use crate::limit::body::Counter;
 use crate::live::snapshot::Fate;
 use crate::login;
-use crate::message::{Outbound, Tunnel, TunnelGuard};
+use crate::message::{Outbound, Response, Tunnel, TunnelGuard};
 use crate::observe::Record;
 use crate::observe::tally::count;
 use crate::words::{Code, RequestId, Scheme};
@@ -31,7 +32,7 @@ use crate::words::{Code, RequestId, Scheme};
 /// What an answer needs to know of its request.
 pub struct Asked<'a> {
     pub method: &'a Method,
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     pub scheme: Scheme,
     /// The listener's name: the `realm` of challenges.
     pub realm: &'a str,
@@ -53,9 +54,9 @@ pub fn relay(
 ) -> Outbound {
     let Reply { status, headers, body, tunnel } = reply;
     let mut response = Response::new(Body::Empty);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    let headers = response.headers_mut();
+    response.status = status;
+    response.headers = headers;
+    let headers = &mut response.headers;
     if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
         headers.insert(X_REQUEST_ID, id);
     }
@@ -75,8 +76,8 @@ pub fn relay(
         return Outbound { response, tunnel: Some(Tunnel { io, idle, guard }), close: false };
     }
     // Every other answer is finished on the plan it began with.
-    let lasting = is_event_stream(response.headers()).then(lasting);
-    *response.body_mut() = match body {
+    let lasting = is_event_stream(&response.headers).then(lasting);
+    response.body = match body {
         Body::Stream(_) => Body::stream(Recorded { body, record: Some(record), bytes_in, lasting }),
         whole => {
             record.bytes_out = whole.size_hint().lower();
@@ -92,13 +93,13 @@ pub fn refuse(refusal: &Refusal, asked: &Asked<'_>, mut record: Record) -> Outbo
     let response = dress(refusal, asked, record.request_id);
     record.code = Some(code);
     // What the reason stands for; a gRPC caller is told it inside a 200.
-    record.status = if refusal.redirect().is_some() { response.status().as_u16() } else { code.status() };
-    record.bytes_out = response.body().size_hint().lower();
+    record.status = if refusal.redirect().is_some() { response.status.as_u16() } else { code.status() };
+    record.bytes_out = response.body.size_hint().lower();
     Outbound { response, tunnel: None, close: refusal.closes() }
 }
 
 /// A refusal as the caller gets it.
-pub fn dress(refusal: &Refusal, asked: &Asked<'_>, request_id: RequestId) -> Response<Body> {
+pub fn dress(refusal: &Refusal, asked: &Asked<'_>, request_id: RequestId) -> Response {
     let notice = Notice {
         code: refusal.code(),
         detail: refusal.detail(),
@@ -110,7 +111,7 @@ pub fn dress(refusal: &Refusal, asked: &Asked<'_>, request_id: RequestId) -> Res
         Some(location) => redirect(location, &notice),
         None => render(&notice, manner(asked.method, asked.headers)),
     };
-    let headers = response.headers_mut();
+    let headers = &mut response.headers;
     refusal.add_fields(asked.realm, asked.requirement, headers);
     if asked.scheme == Scheme::Https {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
@@ -122,30 +123,30 @@ pub fn dress(refusal: &Refusal, asked: &Asked<'_>, request_id: RequestId) -> Res
 }
 
 /// Sends one of the gateway's own pages. HEAD gets its head (RFC 9110 section 9.3.2).
-pub fn own(mut response: Response<Body>, method: &Method, scheme: Scheme, mut record: Record) -> Outbound {
-    let headers = response.headers_mut();
+pub fn own(mut response: Response, method: &Method, scheme: Scheme, mut record: Record) -> Outbound {
+    let headers = &mut response.headers;
     if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
         headers.insert(X_REQUEST_ID, id);
     }
     if scheme == Scheme::Https {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
-    record.status = response.status().as_u16();
-    let said = response.headers().get(X_GATEWAY_ERROR).map(HeaderValue::as_bytes);
+    record.status = response.status.as_u16();
+    let said = response.headers.get(X_GATEWAY_ERROR).map(HeaderValue::as_bytes);
     record.code = said.and_then(|said| Code::ALL.iter().find(|code| code.as_str().as_bytes() == said)).copied();
     if *method == Method::HEAD {
-        let length = response.body().size_hint().lower();
-        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-        *response.body_mut() = Body::Empty;
+        let length = response.body.size_hint().lower();
+        response.headers.insert(header::CONTENT_LENGTH, length.into());
+        response.body = Body::Empty;
     }
-    record.bytes_out = response.body().size_hint().lower();
+    record.bytes_out = response.body.size_hint().lower();
     response.into()
 }
 
 /// To where the caller can log in. It says why, for a log or a script that reads it.
-fn redirect(location: &str, notice: &Notice<'_>) -> Response<Body> {
+fn redirect(location: &str, notice: &Notice<'_>) -> Response {
     let mut response = login::see_other(location);
-    let headers = response.headers_mut();
+    let headers = &mut response.headers;
     headers.insert(X_GATEWAY_ERROR, HeaderValue::from_static(notice.code.as_str()));
     if let Ok(id) = HeaderValue::from_bytes(notice.request_id.as_bytes()) {
         headers.insert(X_REQUEST_ID, id);
@@ -209,7 +210,7 @@ impl HttpBody for Recorded {
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(trailers) = frame.trailers_mut()
         {
-            forward::headers::clean_bodiless(trailers);
+            fields::in_map(trailers, forward::headers::clean_bodiless);
         }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Response};
+use http::Method;
+use http::header::{self, HeaderValue};
 
 use super::gate::Gate;
 use super::rate;
@@ -21,6 +21,7 @@ use crate::auth::session::{Facts, admit_session};
 use crate::auth::{Denied, Permit, Requirement, Verified};
 use crate::body::Body;
 use crate::config::model::{IdentityKind, Via};
+use crate::fields::Fields;
 use crate::intake::Arrived;
 use crate::live::RouteLive;
 use crate::login::begin::Wanted;
@@ -29,7 +30,7 @@ use crate::login::logout::same_origin;
 use crate::login::refresh::Fresh;
 use crate::login::stats::KeptForm;
 use crate::login::{Party, Visit, form};
-use crate::message::Upgrade;
+use crate::message::{Response, Upgrade};
 use crate::session::Loaded;
 use crate::words::{Code, Level, Scheme};
 
@@ -78,7 +79,7 @@ impl LoginNeeded {
 }
 
 /// Whether this request's caller is known by a session: always on `via: session`, else where no token is sent.
-pub fn is_asked(requirement: &Requirement, headers: &HeaderMap) -> bool {
+pub fn is_asked(requirement: &Requirement, headers: &Fields) -> bool {
     match requirement.via {
         Via::Token => false,
         Via::Session => requirement.level > Level::NONE,
@@ -301,18 +302,18 @@ pub fn claim_form(
 }
 
 /// What the answer to a session's caller carries: it is kept nowhere, so that after a logout the back button shows nothing.
-pub fn mark(response: &mut Response<Body>) {
-    let headers = response.headers_mut();
+pub fn mark(response: &mut Response) {
+    let headers = &mut response.headers;
     let strict = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("no-store"));
-    if !headers.get_all(header::CACHE_CONTROL).iter().any(strict) {
+    if !headers.get_all(header::CACHE_CONTROL).any(strict) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
 }
 
 /// Sets the gateway's own cookies.
-pub fn set(response: &mut Response<Body>, cookies: Vec<HeaderValue>) {
+pub fn set(response: &mut Response, cookies: Vec<HeaderValue>) {
     for cookie in cookies {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
+        response.headers.append(header::SET_COOKIE, cookie);
     }
 }
 

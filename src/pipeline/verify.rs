@@ -10,8 +10,8 @@ mod told;
 
 use std::time::Instant;
 
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Response, StatusCode, Version};
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode, Version};
 
 use super::gate::Gate;
 use super::handle::{self, admit};
@@ -23,11 +23,12 @@ use crate::answer::X_REQUEST_ID;
 use crate::body::Body;
 use crate::chance;
 use crate::config::model::{IdentityKind, Verify};
+use crate::fields::Fields;
 use crate::forward;
 use crate::intake::arrived::Arrived;
 use crate::intake::{Rejected, client_addr, original};
 use crate::live::{RouteLive, Snapshot};
-use crate::message::{Inbound, Outbound, Target};
+use crate::message::{Inbound, Outbound, Response, Target};
 use crate::observe::{Record, StatId};
 use crate::route::Found;
 use crate::tls::certs;
@@ -89,7 +90,7 @@ struct Asking<'a> {
 }
 
 struct Verdict {
-    response: Response<Body>,
+    response: Response,
     /// Set when the request may pass: how the agency is told of the caller.
     allowed: Option<IdentityKind>,
 }
@@ -102,7 +103,7 @@ impl Asking<'_> {
             Ok(original) => original,
             Err(why) => {
                 let refusal = Refusal::Rejected(Rejected::Malformed(why));
-                return self.refuse_unread(&HeaderMap::new(), &refusal).into();
+                return self.refuse_unread(&Fields::new(), &refusal).into();
             }
         };
         let tells_scheme = told::scheme(&mut original.headers);
@@ -148,7 +149,7 @@ impl Asking<'_> {
         };
         let agency = &view.agency(route.agency).agency;
         let mut response = Response::new(Body::Empty);
-        let headers = response.headers_mut();
+        let headers = &mut response.headers;
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
             headers.insert(X_REQUEST_ID, id);
@@ -157,7 +158,7 @@ impl Asking<'_> {
         forward::headers::identity(headers, None, &entered.permit, agency, &snapshot.signer, || {
             gate.worker.clock.now()
         });
-        record.status = response.status().as_u16();
+        record.status = response.status.as_u16();
         Verdict { response, allowed: Some(agency.identity) }
     }
 
@@ -168,37 +169,31 @@ impl Asking<'_> {
         record
     }
 
-    fn unrouted(&self, arrived: &Arrived, refusal: &Refusal) -> Response<Body> {
+    fn unrouted(&self, arrived: &Arrived, refusal: &Refusal) -> Response {
         let record = self.record(StatId::UNROUTED, &arrived.method, arrived.request_id);
         self.refuse(None, &arrived.headers, refusal, record)
     }
 
     /// For a question that is not looked at.
-    fn refuse_unread(&self, headers: &HeaderMap, refusal: &Refusal) -> Response<Body> {
+    fn refuse_unread(&self, headers: &Fields, refusal: &Refusal) -> Response {
         let record = self.record(StatId::UNROUTED, &self.method, RequestId::from_bits(chance::bits()));
         self.refuse(None, headers, refusal, record)
     }
 
-    fn refuse(
-        &self,
-        route: Option<&RouteLive>,
-        headers: &HeaderMap,
-        refusal: &Refusal,
-        record: Record,
-    ) -> Response<Body> {
+    fn refuse(&self, route: Option<&RouteLive>, headers: &Fields, refusal: &Refusal, record: Record) -> Response {
         let asked = handle::asked(self.gate, self.view, route, &self.method, headers);
         let mut response = respond::refuse(refusal, &asked, record).response;
         // A gRPC caller is told a refusal inside a 200, which its proxy would take for a yes.
-        if response.status().is_success() {
+        if response.status.is_success() {
             let status = StatusCode::from_u16(refusal.code().status());
-            *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            response.status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         }
         response
     }
 }
 
-impl From<Response<Body>> for Verdict {
-    fn from(refusal: Response<Body>) -> Verdict {
+impl From<Response> for Verdict {
+    fn from(refusal: Response) -> Verdict {
         Verdict { response: refusal, allowed: None }
     }
 }

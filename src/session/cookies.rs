@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 
+use crate::fields::Fields;
 use crate::message::cookie_pairs;
 
 /// Bytes of a value: browsers take 4096 for name, value and attributes together.
@@ -26,7 +27,7 @@ impl std::fmt::Debug for SetCookies {
 }
 
 impl SetCookies {
-    pub fn append_to(&self, headers: &mut HeaderMap) {
+    pub fn append_to(&self, headers: &mut Fields) {
         for value in &self.0 {
             headers.append(header::SET_COOKIE, value.clone());
         }
@@ -53,13 +54,13 @@ impl Jar {
     }
 
     /// The value of chunk 0. Of two, the first counts: browsers send the more specific first.
-    pub(super) fn first<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+    pub(super) fn first<'h>(&self, headers: &'h Fields) -> Option<&'h [u8]> {
         let name = self.name.as_bytes();
         cookies(headers).find_map(|(n, value)| (n == name).then_some(value))
     }
 
     /// Chunks beyond the first, in order, until one is missing.
-    pub(super) fn rest<'h>(&self, headers: &'h HeaderMap) -> Vec<&'h [u8]> {
+    pub(super) fn rest<'h>(&self, headers: &'h Fields) -> Vec<&'h [u8]> {
         let mut found: [Option<&[u8]>; CHUNKS] = [None; CHUNKS];
         for (name, value) in cookies(headers) {
             if let Some(at) = self.chunk(name).filter(|at| *at < CHUNKS) {
@@ -84,22 +85,22 @@ impl Jar {
     }
 
     /// Takes our cookies out of a request for an agency. Other cookies keep their bytes and order.
-    pub fn strip_request(&self, headers: &mut HeaderMap) {
+    pub fn strip_request(&self, headers: &mut Fields) {
         self.strip_request_also(headers, &[]);
     }
 
     /// The same, with other names that begin with one of `prefixes` gone too.
-    pub fn strip_request_also(&self, headers: &mut HeaderMap, prefixes: &[&[u8]]) {
+    pub fn strip_request_also(&self, headers: &mut Fields, prefixes: &[&[u8]]) {
         let goes = |pair: &[u8]| {
             let name = split(pair).0;
             self.is_ours(name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
         };
         let any = |value: &HeaderValue| cookie_pairs(value.as_bytes()).any(&goes);
-        if !headers.get_all(header::COOKIE).iter().any(any) {
+        if !headers.get_all(header::COOKIE).any(any) {
             return;
         }
         let kept: Vec<HeaderValue> =
-            headers.get_all(header::COOKIE).iter().filter_map(|value| without(value, &goes)).collect();
+            headers.get_all(header::COOKIE).filter_map(|value| without(value, &goes)).collect();
         headers.remove(header::COOKIE);
         for value in kept {
             headers.append(header::COOKIE, value);
@@ -107,18 +108,18 @@ impl Jar {
     }
 
     /// Takes out of an agency's answer what would set, or clear, a cookie of ours.
-    pub fn strip_answer(&self, headers: &mut HeaderMap) {
+    pub fn strip_answer(&self, headers: &mut Fields) {
         let ours = |value: &HeaderValue| {
             let pair = value.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
             // A cookie without a name, `=NAME=VALUE`, is sent back as `NAME=VALUE` by browsers that take it.
             let (name, value) = split(pair);
             self.is_ours(if name.is_empty() { split(value).0 } else { name })
         };
-        if !headers.get_all(header::SET_COOKIE).iter().any(ours) {
+        if !headers.get_all(header::SET_COOKIE).any(ours) {
             return;
         }
         let kept: Vec<HeaderValue> =
-            headers.get_all(header::SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
+            headers.get_all(header::SET_COOKIE).filter(|value| !ours(value)).cloned().collect();
         headers.remove(HeaderName::from_static("set-cookie"));
         for value in kept {
             headers.append(header::SET_COOKIE, value);
@@ -126,7 +127,7 @@ impl Jar {
     }
 
     /// Sets `value`, in chunks, and clears the chunks beyond that `headers` brought. `None`: too large.
-    pub(super) fn set(&self, value: &str, stale: Option<&HeaderMap>) -> Option<SetCookies> {
+    pub(super) fn set(&self, value: &str, stale: Option<&Fields>) -> Option<SetCookies> {
         let chunks: Vec<&str> =
             (0..value.len()).step_by(CHUNK).map(|at| &value[at..value.len().min(at + CHUNK)]).collect();
         if chunks.len() > CHUNKS {
@@ -139,12 +140,12 @@ impl Jar {
     }
 
     /// Clears every cookie of ours that `headers` brought, and the first in any case.
-    pub(super) fn clear(&self, headers: &HeaderMap) -> SetCookies {
+    pub(super) fn clear(&self, headers: &Fields) -> SetCookies {
         let first = self.written(0, "", "; Max-Age=0");
         SetCookies(first.into_iter().chain(self.cleared(headers, 1)).collect())
     }
 
-    fn cleared(&self, headers: &HeaderMap, from: usize) -> Vec<HeaderValue> {
+    fn cleared(&self, headers: &Fields, from: usize) -> Vec<HeaderValue> {
         let mut old: Vec<usize> = cookies(headers).filter_map(|(name, _)| self.chunk(name)).collect();
         old.retain(|at| (from..usize::MAX).contains(at));
         old.sort_unstable();
@@ -166,8 +167,8 @@ impl Jar {
 }
 
 /// Name and value of each cookie of a request.
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let values = headers.get_all(header::COOKIE).iter();
+fn cookies(headers: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let values = headers.get_all(header::COOKIE);
     values.flat_map(|value| cookie_pairs(value.as_bytes()).map(split))
 }
 

@@ -4,8 +4,6 @@
 //! An end is an end on every node that can know: streams are told (`watch`), workers forget (`revoked`), and the store has it
 //! no more.
 
-use http::HeaderMap;
-
 use super::cookies::SetCookies;
 use super::id::{Id, Key};
 use super::known::{Kept, Loaded};
@@ -15,6 +13,7 @@ use super::stats::Ended;
 use super::store::Store;
 use super::{NotBegun, Sessions, StoreAway, UNDER_WAY, Whose};
 use crate::clock::UnixTime;
+use crate::fields::Fields;
 
 impl Sessions {
     /// A session begins, under a new id, and the one it takes the place of is dead at once (RP-8). For each login and each
@@ -25,7 +24,7 @@ impl Sessions {
         session: Session,
         replaced: Option<&Loaded>,
         begun: UnixTime,
-        headers: &HeaderMap,
+        headers: &Fields,
         now: UnixTime,
     ) -> Result<SetCookies, NotBegun> {
         let (id, session) = (Id::draw(), bounded(session));
@@ -83,7 +82,7 @@ impl Sessions {
         &self,
         loaded: &Loaded,
         session: Session,
-        headers: &HeaderMap,
+        headers: &Fields,
         now: UnixTime,
     ) -> Result<SetCookies, StoreAway> {
         let session = bounded(session);
@@ -108,7 +107,7 @@ impl Sessions {
 
     /// The session is used: its levels are idle from now on. Cheap to call with each request; what it returns, if
     /// anything, is to be set with the answer. Not called for what a page asks by itself, like the time that is left.
-    pub fn touch(&self, loaded: &Loaded, headers: &HeaderMap, now: UnixTime) -> Option<SetCookies> {
+    pub fn touch(&self, loaded: &Loaded, headers: &Fields, now: UnixTime) -> Option<SetCookies> {
         match (&self.common.store, loaded.kept()) {
             (_, Kept::Here { record, .. }) => {
                 record.touch(loaded.session(), &self.limits, now);
@@ -139,7 +138,7 @@ impl Sessions {
         &self,
         loaded: &Loaded,
         reason: Ended,
-        headers: &HeaderMap,
+        headers: &Fields,
         now: UnixTime,
     ) -> Result<SetCookies, StoreAway> {
         self.over(loaded, reason, now).await?;

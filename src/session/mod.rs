@@ -41,7 +41,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
 use tokio::runtime::Handle;
 
 pub use cookies::{Jar, SetCookies};
@@ -55,6 +54,7 @@ pub use watch::Watch;
 
 use crate::clock::{Clock, UnixTime};
 use crate::config::model;
+use crate::fields::Fields;
 use crate::words::Level;
 use id::{Id, Key};
 use known::Kept;
@@ -163,7 +163,7 @@ impl Sessions {
     pub async fn load(
         &self,
         known: &Known,
-        headers: &HeaderMap,
+        headers: &Fields,
         host: &[u8],
         now: UnixTime,
     ) -> Result<Option<Loaded>, StoreAway> {
@@ -206,7 +206,7 @@ impl Sessions {
         matches!(self.common.store, Store::Shared(_)) && session.levels_over(&self.limits, session.seen, now) != 0
     }
 
-    async fn look_up(&self, text: &[u8], headers: &HeaderMap, now: UnixTime) -> Result<Option<Loaded>, StoreAway> {
+    async fn look_up(&self, text: &[u8], headers: &Fields, now: UnixTime) -> Result<Option<Loaded>, StoreAway> {
         let copy = |id, session: Session, until, is_renewed| {
             let kept = Kept::Copy { until, touched: Cell::new(session.seen), is_renewed };
             Loaded::new(id, session, self.limits, kept)
@@ -230,7 +230,7 @@ impl Sessions {
     }
 
     /// Clears the browser's cookies without a session.
-    pub fn clear(&self, headers: &HeaderMap) -> SetCookies {
+    pub fn clear(&self, headers: &Fields) -> SetCookies {
         self.jar.clear(headers)
     }
 

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::HeaderMap;
 
 use super::cookies::{Jar, SetCookies};
 use super::id::{Id, Key};
@@ -18,6 +17,7 @@ use super::revoked::{End, MAX, Revoked};
 use super::seal::Sealer;
 use super::state::{Session, Tokens};
 use crate::clock::UnixTime;
+use crate::fields::Fields;
 
 const PURPOSE: &[u8] = b"session";
 /// Seconds that the newest state of a refreshed session is kept: as long as a slow request may be under way.
@@ -95,7 +95,7 @@ impl Sealed {
         sealer: &Sealer,
         jar: &Jar,
         first: &[u8],
-        headers: &HeaderMap,
+        headers: &Fields,
         now: UnixTime,
     ) -> Option<Opened> {
         let sealed = match first.len() {
@@ -116,14 +116,7 @@ impl Sealed {
     }
 
     /// The session as cookies. One that is too large goes without the tokens that it can do without.
-    pub(super) fn seal(
-        &self,
-        sealer: &Sealer,
-        jar: &Jar,
-        id: &Id,
-        session: &Session,
-        headers: &HeaderMap,
-    ) -> SetCookies {
+    pub(super) fn seal(&self, sealer: &Sealer, jar: &Jar, id: &Id, session: &Session, headers: &Fields) -> SetCookies {
         let cookies = |session: &Session| {
             let value = [&id.bytes()[..], &pack(session)].concat();
             jar.set(&sealer.seal_text(PURPOSE, &value), Some(headers))

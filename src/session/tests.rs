@@ -1,11 +1,12 @@
 //! What the login's steps and an operator count on, for every store alike.
 
+use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue};
 
 use super::*;
 use crate::config::defaults;
 use crate::config::model::{SessionKey, SessionStore};
+use crate::fields::Fields;
 use crate::secret::Secret;
 
 const NOW: UnixTime = 1_800_000_000;
@@ -40,14 +41,14 @@ impl Node {
         Node { sessions, known: Known::new(16) }
     }
 
-    async fn load(&self, browser: &HeaderMap, now: UnixTime) -> Option<Loaded> {
+    async fn load(&self, browser: &Fields, now: UnixTime) -> Option<Loaded> {
         self.sessions.load(&self.known, browser, b"", now).await.unwrap()
     }
 
-    async fn login(&self, session: Session) -> HeaderMap {
-        let none = HeaderMap::new();
+    async fn login(&self, session: Session) -> Fields {
+        let none = Fields::new();
         let now = session.created;
-        let mut browser = HeaderMap::new();
+        let mut browser = Fields::new();
         take(&mut browser, &self.sessions.create(session, None, now, &none, now).await.unwrap());
         browser
     }
@@ -69,12 +70,12 @@ fn secret(length: usize) -> Option<Secret<String>> {
 }
 
 /// Does as a browser does with the cookies of an answer.
-fn take(browser: &mut HeaderMap, set: &SetCookies) {
-    let mut answer = HeaderMap::new();
+fn take(browser: &mut Fields, set: &SetCookies) {
+    let mut answer = Fields::new();
     set.append_to(&mut answer);
     let mut jar: Vec<(String, String)> = Vec::new();
     let old = browser.get(COOKIE).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
-    let new = answer.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap().to_owned());
+    let new = answer.get_all(SET_COOKIE).map(|value| value.to_str().unwrap().to_owned());
     for pair in old.split("; ").map(str::to_owned).chain(new) {
         let (name, value) = pair.split(';').next().unwrap().split_once('=').unwrap_or_default();
         jar.retain(|(n, _)| n != name);
@@ -136,7 +137,7 @@ async fn a_step_up_has_a_new_id_and_the_old_one_is_dead_at_once() {
 async fn what_the_sso_ended_since_a_login_began_does_not_begin() {
     for store in stores() {
         let node = Node::new(store);
-        let none = HeaderMap::new();
+        let none = Fields::new();
         for (whose, later) in [(Whose::Sid("sid-a"), "sid-a"), (Whose::Sub("a"), "sid-2")] {
             node.sessions.end_by("sso", whose, NOW + 10).await.unwrap();
             let mut late = session("a", Level::ONE);
@@ -327,7 +328,7 @@ async fn a_sealed_session_needs_nothing_but_the_key() {
     assert!(browser[COOKIE].to_str().unwrap().contains("__Host-darvazeh.2="));
     assert_eq!(other.load(&browser, NOW).await.unwrap().session(), &large);
     let first = browser[COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
-    let cut = HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(first).unwrap())]);
+    let cut = Fields::from_iter([(COOKIE, HeaderValue::try_from(first).unwrap())]);
     let fresh = Node::new(SessionStore::Cookie { shared: None });
     assert!(fresh.load(&cut, NOW).await.is_none(), "a part is no session");
 }
@@ -349,7 +350,7 @@ async fn garbage_in_the_cookie_is_no_session() {
         for text in ["", "=", "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAB", &"A".repeat(3800), &"!".repeat(4000)]
         {
             let headers =
-                HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(format!("__Host-darvazeh={text}")).unwrap())]);
+                Fields::from_iter([(COOKIE, HeaderValue::try_from(format!("__Host-darvazeh={text}")).unwrap())]);
             assert!(node.load(&headers, NOW).await.is_none(), "{text}");
         }
     }

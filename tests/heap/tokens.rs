@@ -13,9 +13,10 @@ use darvazeh::auth::{TokenCache, admit};
 use darvazeh::clock::Clock;
 use darvazeh::live::{self, Snapshot, Surroundings, compile};
 use darvazeh::observe::Names;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 
 use crate::{HEAP, alone};
+use darvazeh::fields::Fields;
 
 const CONFIG: &str = r#"version: 1
 listeners: [{ name: public, address: 127.0.0.1:0 }]
@@ -55,7 +56,7 @@ impl World {
     }
 
     /// The headers of a caller with a token of 1 KiB.
-    fn caller(&self, n: usize) -> HeaderMap {
+    fn caller(&self, n: usize) -> Fields {
         let now = self.clock.now();
         let claims = format!(
             r#"{{"iss":"https://sso.example.ir","aud":"https://api.example.ir","sub":"{n:032x}","jti":"{n:032x}","acr":"two","iat":{now},"exp":{},"auth_time":{now},"azp":"citizen-portal","scope":"openid tax.read insurance.read","padding":"{}"}}"#,
@@ -66,10 +67,10 @@ impl World {
         let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
         let token = format!("Bearer {signed}.{}", B64.encode(signature));
         assert!((1000..1100).contains(&token.len()), "{}", token.len());
-        HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(token).unwrap())])
+        Fields::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(token).unwrap())])
     }
 
-    fn ask(&self, headers: &HeaderMap, cache: &TokenCache) {
+    fn ask(&self, headers: &Fields, cache: &TokenCache) {
         let requirement = &self.snapshot.routes[0].requirement;
         let asked = pin!(admit(requirement, headers, None, None, cache, &self.clock));
         let Poll::Ready(permit) = asked.poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };

@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use serde_json::json;
 
 use super::*;
@@ -9,6 +9,7 @@ use crate::auth::cache::{CacheStats, Signatures};
 use crate::auth::testing::*;
 use crate::auth::token::MAX_TOKEN;
 use crate::config::model;
+use crate::fields::Fields;
 use crate::limit::forgeries::Forgeries;
 
 struct Gate {
@@ -37,7 +38,7 @@ impl Gate {
     }
 
     async fn ask_with(&self, authorization: &[&str], query: Option<&[u8]>) -> Result<Permit, Denied> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for value in authorization {
             headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
@@ -46,7 +47,7 @@ impl Gate {
 
     async fn ask_as(&self, token: &str, sender: Sender<'_>) -> Result<Permit, Denied> {
         let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
-        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+        let headers = Fields::from_iter([(header::AUTHORIZATION, value)]);
         admit(&self.requirement, &headers, None, Some(sender), &self.cache, &self.clock).await
     }
 

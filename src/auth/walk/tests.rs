@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use serde_json::json;
 
 use super::*;
@@ -6,6 +6,7 @@ use crate::auth::admit;
 use crate::auth::testing::*;
 use crate::auth::{Requirement, TokenCache};
 use crate::clock::Clock;
+use crate::fields::Fields;
 use crate::words::Level;
 
 /// The walk, and what `admit` says of the same token.
@@ -15,7 +16,7 @@ async fn both(token: &str, change: impl FnOnce(&mut Requirement)) -> (Vec<Findin
     let mut requirement = requirement(&issuer, Level::TWO);
     change(&mut requirement);
     let walked = walk(token.as_bytes(), &requirement, &issuer, NOW).await;
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
     let cache = TokenCache::new(16, Default::default());
     let admitted = admit(&requirement, &headers, None, None, &cache, &Clock::scripted(NOW)).await;

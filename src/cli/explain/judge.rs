@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::mask;
 use crate::answer::X_GATEWAY_ERROR;
@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::model::{ClientAuth, Listener, Rate, ServerTls, SupposedCaller, Via};
 use crate::config::units::show_duration;
 use crate::config::written::Written;
+use crate::fields::Fields;
 use crate::forward::headers::identity;
 use crate::forward::prepare::prepare;
 use crate::intake::Arrived;
@@ -208,7 +209,7 @@ impl Judge<'_> {
         let arrived = asked::arrive(&self.question.request, &self.question.fields, &self.conn, self.listener);
         let (mut arrived, payload) = match arrived {
             Ok(arrived) => arrived,
-            Err(Stopped::Head(fault)) => return self.refuse(&Refusal::Head(fault), None, &HeaderMap::new()),
+            Err(Stopped::Head(fault)) => return self.refuse(&Refusal::Head(fault), None, &Fields::new()),
             Err(Stopped::Rejected(remains)) => {
                 let refusal = rejected(remains.why, remains.announced, limit);
                 return self.refuse(&refusal, None, &remains.headers);
@@ -216,7 +217,7 @@ impl Judge<'_> {
         };
         self.found.path = Some(mask::plain(&arrived.path));
         if let Some(response) = own::answer(&arrived, self.snapshot) {
-            return Verdict::Own { status: response.status().as_u16(), what: "the gateway's own keys" };
+            return Verdict::Own { status: response.status.as_u16(), what: "the gateway's own keys" };
         }
         if let Some(place) = portal::asked(self.snapshot, &arrived) {
             return match place.takes(&arrived.method) {
@@ -272,7 +273,7 @@ impl Judge<'_> {
         let now = self.clock.now();
         let signer = &self.snapshot.signer;
         if agency.endpoints.is_empty() {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             identity(&mut headers, None, &permit, agency, signer, || now);
             return Ok(Verdict::Allow { headers: mask::fields(&headers) });
         }
@@ -300,12 +301,12 @@ impl Judge<'_> {
 
     fn preflight(&self, id: RouteId, arrived: &Arrived) -> Verdict {
         let cors = self.snapshot.route(id).cors.as_ref();
-        let status = cors.map_or(204, |cors| cors.answer_preflight(&arrived.headers).status().as_u16());
+        let status = cors.map_or(204, |cors| cors.answer_preflight(&arrived.headers).status.as_u16());
         Verdict::Own { status, what: "the CORS settings of the route" }
     }
 
     /// The answer, as the caller would get it.
-    fn refuse(&self, refusal: &Refusal, route: Option<RouteId>, headers: &HeaderMap) -> Verdict {
+    fn refuse(&self, refusal: &Refusal, route: Option<RouteId>, headers: &Fields) -> Verdict {
         let route = route.map(|id| self.snapshot.route(id));
         let asked = Asked {
             method: &self.question.request.method,
@@ -318,7 +319,7 @@ impl Judge<'_> {
         };
         let answer = dress(refusal, &asked, RequestId::from_bits(0));
         let shown = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER, X_GATEWAY_ERROR];
-        let values = shown.iter().filter_map(|name| Some((name, answer.headers().get(name)?)));
+        let values = shown.iter().filter_map(|name| Some((name, answer.headers.get(name)?)));
         let headers = values.map(|(name, value)| (name.to_string(), mask::plain(value.as_bytes()))).collect();
         Verdict::Refuse { code: refusal.code(), detail: refusal.detail(), headers }
     }

@@ -1,8 +1,9 @@
 //! What may be shown of a request: names always, values only where nobody's affairs can be in them (PV-4).
 
+use crate::fields::Fields;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 /// Written by the gateway itself, or about the form of things and not about people.
@@ -33,7 +34,7 @@ const MASKED: &str = "<masked>";
 const AS_SENT: &str = "<as sent>";
 
 /// The fields an agency would get, in order.
-pub fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
+pub fn fields(headers: &Fields) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.to_string(), shown(name, value))).collect()
 }
 

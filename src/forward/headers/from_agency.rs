@@ -1,9 +1,10 @@
 //! From an agency's fields to those that the caller gets: what belongs to the hop, tells of software, or speaks in our name
 //! goes.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::{is_own_cookie, remove, strip_hop};
+use crate::fields::Fields;
 use crate::forward::failure::Failure;
 use crate::forward::present::{Present, is_gateways};
 
@@ -18,7 +19,7 @@ pub(super) static SOFTWARE: [(Present, HeaderName); 4] = [
 ];
 
 /// Makes an agency's fields fit for the caller. Errors: an answer that must not be passed on.
-pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authenticated: bool) -> Result<(), Failure> {
+pub fn from_agency(status: http::StatusCode, headers: &mut Fields, authenticated: bool) -> Result<(), Failure> {
     if status == http::StatusCode::UNAUTHORIZED && has_foreign_challenge(headers) {
         return Err(Failure::ForeignChallenge);
     }
@@ -37,32 +38,30 @@ pub fn from_agency(status: http::StatusCode, headers: &mut HeaderMap, authentica
 }
 
 /// The same for what has no body of its own: a 1xx head, and trailers. Cookies are set by an answer's own head.
-pub fn clean_bodiless(headers: &mut HeaderMap) {
+pub fn clean_bodiless(headers: &mut Fields) {
     clean(headers, Present::of(headers));
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::SET_COOKIE);
 }
 
 /// Removes from an agency's fields what belongs to the hop, tells of software, or speaks in our name.
-fn clean(headers: &mut HeaderMap, present: Present) {
+fn clean(headers: &mut Fields, present: Present) {
     if present.has(Present::HOP) {
         // An answer's length may stand in `Connection` too, and stays: one to HEAD has nothing else to be learnt from.
         strip_hop(headers, present, Some(header::CONTENT_LENGTH));
     }
     remove(headers, present, &SOFTWARE);
     if present.has(Present::GATEWAYS) {
-        while let Some(name) = headers.keys().find(|name| is_gateways(name.as_str())).cloned() {
-            headers.remove(&name);
-        }
+        headers.retain(|name| !is_gateways(name.as_str()));
     }
     if present.has(Present::SET_COOKIE) {
         refuse_own_cookies(headers);
     }
 }
 
-pub(super) fn has_foreign_challenge(headers: &HeaderMap) -> bool {
+pub(super) fn has_foreign_challenge(headers: &Fields) -> bool {
     const FOREIGN: [&[u8]; 4] = [b"basic", b"digest", b"ntlm", b"negotiate"];
-    headers.get_all(header::WWW_AUTHENTICATE).iter().any(|value| {
+    headers.get_all(header::WWW_AUTHENTICATE).any(|value| {
         outside_quotes(value.as_bytes()).any(|element| {
             let scheme = element.trim_ascii().split(u8::is_ascii_whitespace).next().unwrap_or_default();
             FOREIGN.iter().any(|foreign| scheme.eq_ignore_ascii_case(foreign))
@@ -87,20 +86,20 @@ fn outside_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Server-sent events: an answer without an end.
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
+pub fn is_event_stream(headers: &Fields) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
-fn refuse_own_cookies(headers: &mut HeaderMap) {
+fn refuse_own_cookies(headers: &mut Fields) {
     let own = |value: &HeaderValue| {
         let cookie = value.as_bytes().trim_ascii();
         // A cookie without a name, `=NAME=VALUE`, is sent back as `NAME=VALUE` by browsers that take it.
         is_own_cookie(cookie.strip_prefix(b"=").unwrap_or(cookie).trim_ascii_start())
     };
-    if !headers.get_all(header::SET_COOKIE).iter().any(own) {
+    if !headers.get_all(header::SET_COOKIE).any(own) {
         return;
     }
-    let kept: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().filter(|v| !own(v)).cloned().collect();
+    let kept: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).filter(|v| !own(v)).cloned().collect();
     headers.remove(header::SET_COOKIE);
     for value in kept {
         headers.append(header::SET_COOKIE, value);

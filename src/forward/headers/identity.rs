@@ -1,6 +1,6 @@
 //! What an agency is told of the caller: an assertion, plain fields, the token, or nothing (`identity` of the agency).
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use crate::auth::Permit;
 use crate::auth::assertion::Signer;
@@ -8,6 +8,7 @@ use crate::balance::AgencyLive;
 use crate::clock::UnixTime;
 use crate::config::model::IdentityKind;
 use crate::digits::Digits;
+use crate::fields::Fields;
 use crate::http1::lines::Lines;
 use crate::secret::Secret;
 
@@ -22,9 +23,12 @@ pub trait Told {
 }
 
 /// The fields of a verdict.
-impl Told for HeaderMap {
+impl Told for Fields {
     fn plain(&mut self, name: &'static str, value: &[u8]) {
-        self.insert(name, HeaderValue::from_bytes(value).unwrap_or(HeaderValue::from_static("")));
+        self.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_bytes(value).unwrap_or(HeaderValue::from_static("")),
+        );
     }
 
     fn secret(&mut self, name: HeaderName, value: HeaderValue) {
@@ -33,7 +37,7 @@ impl Told for HeaderMap {
 }
 
 /// A request's own fields, and those that are added.
-impl Told for (&mut HeaderMap, &mut Lines) {
+impl Told for (&mut Fields, &mut Lines) {
     fn plain(&mut self, name: &'static str, value: &[u8]) {
         self.1.field(name, value);
     }

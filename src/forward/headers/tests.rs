@@ -4,11 +4,12 @@ use http::{StatusCode, Version};
 use super::from_agency::{SOFTWARE, has_foreign_challenge};
 use super::to_agency::{TRACEPARENT, TRACESTATE, X_FORWARDED_PROTO, continued, drop_own_cookies, trace, via};
 use super::*;
+use crate::fields::Fields;
 use crate::forward::failure::Failure;
 use crate::http1::lines::Lines;
 
-fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn map(fields: &[(&'static str, &'static str)]) -> Fields {
+    let mut headers = Fields::new();
     for (name, value) in fields {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
@@ -16,7 +17,7 @@ fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 /// What is added.
-fn added(add: impl FnOnce(&mut Lines)) -> HeaderMap {
+fn added(add: impl FnOnce(&mut Lines)) -> Fields {
     let mut lines = Lines::default();
     add(&mut lines);
     crate::http1::lines::fields(&lines.into_bytes()).collect()
@@ -46,12 +47,12 @@ fn fields_of_the_hop_and_those_it_names_are_removed() {
 #[test]
 fn every_field_of_the_hop_is_looked_for() {
     for (kind, name) in &HOP {
-        let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
+        let headers = Fields::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
         let present = Present::of(&headers);
         assert!(present == *kind && present.has(Present::HOP), "{name}");
     }
     for (kind, name) in &SOFTWARE {
-        let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
+        let headers = Fields::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
         assert_eq!(Present::of(&headers), *kind, "{name}");
     }
     for (name, kind) in [
@@ -59,10 +60,10 @@ fn every_field_of_the_hop_is_looked_for() {
         (X_FORWARDED_PROTO, Present::X_FORWARDED),
         (HeaderName::from_static("x_gateway-level"), Present::GATEWAYS),
     ] {
-        let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
+        let headers = Fields::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
         assert!(Present::of(&headers).has(kind), "{name}");
     }
-    assert_eq!(Present::of(&map(&[("accept", "x"), ("x-gateways", "x")])), Present::of(&HeaderMap::new()));
+    assert_eq!(Present::of(&map(&[("accept", "x"), ("x-gateways", "x")])), Present::of(&Fields::new()));
 }
 
 /// HP-2
@@ -114,7 +115,7 @@ fn the_gateways_cookies_neither_come_from_nor_go_to_an_agency() {
     assert_eq!(request[header::COOKIE], "a=1; b=2");
     let mut answer = map(&[("set-cookie", "__host-Darvazeh-x=1; Path=/"), ("set-cookie", "ok=1")]);
     from_agency(StatusCode::OK, &mut answer, false).unwrap();
-    assert_eq!(answer.get_all(header::SET_COOKIE).iter().collect::<Vec<_>>(), ["ok=1"]);
+    assert_eq!(answer.get_all(header::SET_COOKIE).collect::<Vec<_>>(), ["ok=1"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use super::identity::identity;
@@ -15,6 +15,7 @@ use crate::balance::AgencyLive;
 use crate::chance;
 use crate::clock::UnixTime;
 use crate::digits::hex;
+use crate::fields::Fields;
 use crate::forward::failure::Failure;
 use crate::forward::present::Present;
 use crate::http1::lines::Lines;
@@ -32,7 +33,7 @@ pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Makes a caller's fields the agency's. Gives those that are added, as lines; `headers` has no other of their names.
 pub fn to_agency(
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     arrived: &Arrived,
     conn: &ConnInfo,
     permit: &Permit,
@@ -72,18 +73,13 @@ pub fn to_agency(
     Ok(added.into_bytes())
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
+fn has_token(headers: &Fields, name: &HeaderName, token: &[u8]) -> bool {
     let fits = |option: &[u8]| option.eq_ignore_ascii_case(token);
-    headers.get_all(name).iter().any(|value| list_items(value.as_bytes()).any(fits))
+    headers.get_all(name).any(|value| list_items(value.as_bytes()).any(fits))
 }
 
 /// HP-2; RFC 9110 §7.6.3.
-pub(super) fn via(
-    headers: &mut HeaderMap,
-    version: Version,
-    present: Present,
-    added: &mut Lines,
-) -> Result<(), Failure> {
+pub(super) fn via(headers: &mut Fields, version: Version, present: Present, added: &mut Lines) -> Result<(), Failure> {
     let ours: &[u8] = match version {
         Version::HTTP_10 => b"1.0 darvazeh",
         Version::HTTP_2 => b"2 darvazeh",
@@ -102,7 +98,7 @@ pub(super) fn via(
 }
 
 /// FW: RFC 7239 and its older cousins. From a trusted proxy the lists are continued, else begun.
-fn forwarded(headers: &mut HeaderMap, arrived: &Arrived, conn: &ConnInfo, present: Present, added: &mut Lines) {
+fn forwarded(headers: &mut Fields, arrived: &Arrived, conn: &ConnInfo, present: Present, added: &mut Lines) {
     let peer = if arrived.trusted { conn.peer.ip().to_canonical() } else { arrived.client };
     let (host, scheme) = (arrived.authority.written(), conn.scheme.as_str().as_bytes());
     let is_begun = present.has(Present::X_FORWARDED);
@@ -166,7 +162,7 @@ fn written(address: IpAddr, room: &mut [u8; 15]) -> Cow<'_, [u8]> {
 }
 
 /// Takes a list out of the fields: its elements so far, and what separates them from the next.
-fn take_list(headers: &mut HeaderMap, name: &HeaderName) -> Vec<u8> {
+fn take_list(headers: &mut Fields, name: &HeaderName) -> Vec<u8> {
     let mut list = Vec::new();
     for value in headers.get_all(name) {
         list.extend_from_slice(value.as_bytes());
@@ -177,7 +173,7 @@ fn take_list(headers: &mut HeaderMap, name: &HeaderName) -> Vec<u8> {
 }
 
 /// TC: a trusted proxy's trace goes on with a new parent id; anybody else's is not taken over.
-pub(super) fn trace(headers: &mut HeaderMap, trusted: bool, present: Present, added: &mut Lines) {
+pub(super) fn trace(headers: &mut Fields, trusted: bool, present: Present, added: &mut Lines) {
     let given = if present.has(Present::TRACE) { headers.remove(TRACEPARENT) } else { None };
     let theirs = given.filter(|_| trusted).and_then(|value| continued(value.as_bytes()));
     if theirs.is_none() && present.has(Present::TRACE) {
@@ -213,7 +209,7 @@ pub(super) fn continued(value: &[u8]) -> Option<([u8; 32], [u8; 2])> {
 }
 
 /// HP-3: on OPTIONS the number of hops left goes down. (Zero is answered before a request comes here.)
-fn max_forwards(headers: &mut HeaderMap, method: &Method) {
+fn max_forwards(headers: &mut Fields, method: &Method) {
     if *method != Method::OPTIONS {
         return;
     }
@@ -224,14 +220,13 @@ fn max_forwards(headers: &mut HeaderMap, method: &Method) {
 }
 
 /// The gateway's own cookies never cross to an agency.
-pub(super) fn drop_own_cookies(headers: &mut HeaderMap) {
+pub(super) fn drop_own_cookies(headers: &mut Fields) {
     let holds_ours = |value: &HeaderValue| cookies(value.as_bytes()).any(is_own_cookie);
-    if !headers.get_all(header::COOKIE).iter().any(holds_ours) {
+    if !headers.get_all(header::COOKIE).any(holds_ours) {
         return;
     }
     let kept: Vec<Vec<u8>> = headers
         .get_all(header::COOKIE)
-        .iter()
         .flat_map(|value| cookies(value.as_bytes()).filter(|c| !is_own_cookie(c)).map(<[u8]>::to_vec))
         .collect();
     headers.remove(header::COOKIE);

@@ -3,6 +3,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::fields::Fields;
 
 const PATIENCE: Patience = Patience { response: Duration::from_secs(5), idle: Duration::from_secs(5) };
 
@@ -25,7 +26,7 @@ async fn pair() -> (Box<Upstream>, TcpStream) {
 }
 
 fn request(method: Method) -> Outgoing {
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.insert(header::HOST, http::HeaderValue::from_static("x"));
     Outgoing { method, target: Bytes::from_static(b"/a"), headers, ..Outgoing::default() }
 }

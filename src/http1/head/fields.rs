@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 use http::Version;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::scan::{FieldLine, Lines};
 use super::{Framing, HeadFault};
-use crate::http1::spare;
+use crate::fields::Fields;
 use crate::message::list_items;
 
 /// What the field lines say of the body and the connection, gathered while they are copied.
 #[derive(Default)]
-pub(super) struct Fields {
+pub(super) struct Said {
     /// `Content-Length` ends here: whoever sends the body on says its length again.
     body_says_length: bool,
     pub connection: Connection,
@@ -25,9 +25,9 @@ pub(super) struct Fields {
     fault: Option<HeadFault>,
 }
 
-impl Fields {
-    pub fn of_answer(has_body: bool) -> Fields {
-        Fields { body_says_length: has_body, ..Fields::default() }
+impl Said {
+    pub fn of_answer(has_body: bool) -> Said {
+        Said { body_says_length: has_body, ..Said::default() }
     }
 
     fn note(&mut self, name: &HeaderName, value: &[u8]) {
@@ -79,7 +79,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0u64, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u64::from(b - b'0')))
 }
 
-/// Takes the field lines, to the empty one. `head`: where they lie; `most`: how many there may be; `room`: how many the map
+/// Takes the field lines, to the empty one. `head`: where they lie; `most`: how many there may be; `room`: how many the list
 /// shall hold without growing. Name and value are checked by what they become: a name is a token, which no blank is, and a
 /// value has no control character (RFC 9110 §5.1, §5.5).
 pub(super) fn collect(
@@ -87,9 +87,9 @@ pub(super) fn collect(
     mut lines: Lines<'_>,
     most: usize,
     room: usize,
-    fields: &mut Fields,
-) -> Result<HeaderMap, HeadFault> {
-    let mut headers = spare::map(room);
+    said: &mut Said,
+) -> Result<Fields, HeadFault> {
+    let mut fields = Fields::with_capacity(room);
     let mut count = 0;
     while let Some(FieldLine { name, value }) = lines.next_field()? {
         count += 1;
@@ -98,21 +98,21 @@ pub(super) fn collect(
         }
         // What most agencies say of every connection ends at this hop (RFC 9110 §7.6.1): nobody above is to take it out again.
         if value.eq_ignore_ascii_case(b"keep-alive") && name.eq_ignore_ascii_case(b"connection") {
-            fields.connection.note(value);
+            said.connection.note(value);
             continue;
         }
-        if fields.body_says_length && name.eq_ignore_ascii_case(b"content-length") {
-            fields.note_length(value);
+        if said.body_says_length && name.eq_ignore_ascii_case(b"content-length") {
+            said.note_length(value);
             continue;
         }
         let name = HeaderName::from_bytes(name)
             .map_err(|_| HeadFault::Malformed("a field name holds a forbidden character"))?;
-        fields.note(&name, value);
+        said.note(&name, value);
         let value = HeaderValue::from_maybe_shared(head.slice_ref(value))
             .map_err(|_| HeadFault::Malformed("a field value holds a forbidden character"))?;
-        headers.try_append(name, value).map_err(|_| HeadFault::TooLarge)?;
+        fields.append(name, value);
     }
-    Ok(headers)
+    Ok(fields)
 }
 
 /// The options of `Connection` that concern this hop (RFC 9112 §9.3).

@@ -247,7 +247,7 @@ fn a_head_of_many_lines_is_read_whole() {
         buffer.put_slice(&text.as_bytes()[cut..]);
         let head = parse_request(&mut buffer, &mut scan, &limits).unwrap().unwrap();
         assert_eq!(head.headers.len(), 100);
-        assert!((0..100).all(|n| head.headers[format!("x-{n}")] == n.to_string()));
+        assert!((0..100).all(|n| head.headers[&*format!("x-{n}")] == n.to_string()));
     }
     let more = format!("GET / HTTP/1.1\r\n{lines}x-100: 100\r\n\r\n");
     let refused = parse_request(&mut BytesMut::from(&more[..]), &mut Scan::default(), &limits);

@@ -1,9 +1,10 @@
 //! Heads and fields as bytes.
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use crate::digits::Digits;
+use crate::fields::Fields;
 
 /// `HTTP/1.1 200 OK` and its line end.
 pub fn write_status_line(out: &mut BytesMut, status: StatusCode) {
@@ -18,8 +19,8 @@ pub fn write_status_line(out: &mut BytesMut, status: StatusCode) {
     out.put_slice(b"\r\n");
 }
 
-pub fn write_fields(out: &mut BytesMut, headers: &HeaderMap) {
-    for (name, value) in headers {
+pub fn write_fields(out: &mut BytesMut, headers: &Fields) {
+    for (name, value) in headers.iter() {
         write_field(out, name.as_str().as_bytes(), value.as_bytes());
     }
 }

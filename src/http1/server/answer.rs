@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Method, StatusCode, Version};
 use http_body::{Body as _, Frame};
 
@@ -17,12 +17,12 @@ use super::body::Connection;
 use crate::body::Body;
 use crate::closing::{Ear, Word};
 use crate::date;
+use crate::fields::Fields;
 use crate::http1::chunked;
 use crate::http1::head::{RequestHead, write_decimal, write_field, write_fields, write_status_line};
 use crate::http1::lent::Lent;
-use crate::http1::spare;
 use crate::http1::watchdog::Watchdog;
-use crate::message::{Outbound, Tunnel};
+use crate::message::{Outbound, Response, Tunnel};
 
 /// Pieces up to this size are copied behind the head, so that they leave in its write and its TLS record.
 const COALESCE: usize = 8 * 1024;
@@ -77,9 +77,8 @@ pub(super) async fn write_answer(
     idle: Duration,
     ear: &Ear,
 ) -> Ending {
-    let Outbound { response, tunnel, close } = outbound;
-    let (parts, body) = response.into_parts();
-    let coding = coding(parts.status, &body, request, tunnel.is_some());
+    let Outbound { response: Response { status, headers, body }, tunnel, close } = outbound;
+    let coding = coding(status, &body, request, tunnel.is_some());
     // A body that the caller is still sending into a finished answer will not be read: say so.
     let unread = !connection.borrow().body_is_done() && !matches!(body, Body::Stream(_));
     let failed = connection.borrow().body_is_done() && !connection.borrow().body_is_whole();
@@ -88,9 +87,9 @@ pub(super) async fn write_answer(
 
     let mut out = Lent::take();
     out.extend_from_slice(&connection.borrow_mut().begin_answer());
-    write_head(&mut out, parts.status, &parts.headers, coding, close && tunnel.is_none(), request);
+    write_head(&mut out, status, &headers, coding, close && tunnel.is_none(), request);
     // Its fields lie in what was read with the agency's head: not for as long as the body takes.
-    spare::give_back(parts.headers);
+    drop(headers);
     let mut writer = Writer { out, direct: Bytes::new(), chunk_open: false };
     if let Some(tunnel) = tunnel {
         let flushed = flush(connection, &mut writer, dog, idle).await;
@@ -126,17 +125,10 @@ fn coding(status: StatusCode, body: &Body, request: Request, tunnel: bool) -> Co
     }
 }
 
-fn write_head(
-    out: &mut BytesMut,
-    status: StatusCode,
-    headers: &HeaderMap,
-    coding: Coding,
-    close: bool,
-    request: Request,
-) {
+fn write_head(out: &mut BytesMut, status: StatusCode, headers: &Fields, coding: Coding, close: bool, request: Request) {
     write_status_line(out, status);
     let mut dated = false;
-    for (name, value) in headers {
+    for (name, value) in headers.iter() {
         dated |= *name == header::DATE;
         // The framing is ours to say; the length of an answer that has no body here (HEAD, 304) is the agency's.
         let ours = *name == header::TRANSFER_ENCODING
@@ -166,7 +158,7 @@ fn write_head(
     out.put_slice(b"\r\n");
 }
 
-pub(super) fn write_interim(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap) {
+pub(super) fn write_interim(out: &mut BytesMut, status: StatusCode, headers: &Fields) {
     write_status_line(out, status);
     write_fields(out, headers);
     out.put_slice(b"\r\n");

@@ -1,15 +1,17 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::closing::{Closing, Word};
+use crate::fields::Fields;
 use crate::http1::testing::narrow_tls;
 use crate::http1::transport::Transport;
+use crate::message::Response;
 
 const SETTINGS: Settings = Settings {
     head: HeadLimits { block: 4096, count: 20, uri: 256 },
@@ -49,8 +51,8 @@ impl Service for Echo {
                     std::future::pending::<()>().await;
                 }
                 "/hint" => {
-                    let mut hints = HeaderMap::new();
-                    hints.insert("link", HeaderValue::from_static("</a.css>"));
+                    let mut hints = Fields::new();
+                    hints.insert(http::header::LINK, HeaderValue::from_static("</a.css>"));
                     inbound.interim.send(StatusCode::EARLY_HINTS, hints);
                     tokio::task::yield_now().await;
                 }
@@ -64,7 +66,7 @@ impl Service for Echo {
                 }
                 Err(error) => {
                     let mut answer = Response::new(Body::full(error.to_string()));
-                    *answer.status_mut() = StatusCode::BAD_REQUEST;
+                    answer.status = StatusCode::BAD_REQUEST;
                     answer.into()
                 }
             }
@@ -73,13 +75,13 @@ impl Service for Echo {
 
     fn refuse(&self, fault: HeadFault) -> Outbound {
         let mut answer = Response::new(Body::full(format!("{fault:?}")));
-        *answer.status_mut() = StatusCode::BAD_REQUEST;
+        answer.status = StatusCode::BAD_REQUEST;
         answer.into()
     }
 
     fn timed_out(&self) -> Outbound {
         let mut answer = Response::new(Body::full("late"));
-        *answer.status_mut() = StatusCode::REQUEST_TIMEOUT;
+        answer.status = StatusCode::REQUEST_TIMEOUT;
         answer.into()
     }
 }

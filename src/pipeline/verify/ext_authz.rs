@@ -11,16 +11,17 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prost::Message;
 
 use super::{Asking, Verdict};
 use crate::body::{Body, BodyError};
 use crate::config::model::IdentityKind;
+use crate::fields::Fields;
 use crate::forward::present::is_gateways;
 use crate::intake::original;
-use crate::message::Inbound;
+use crate::message::{Inbound, Response};
 use messages::{
     BoolValue, CheckRequest, CheckResponse, DeniedHttpResponse, EnvoyHeader, HeaderValueOption, HttpResponse,
     HttpStatus, OkHttpResponse, Status,
@@ -44,7 +45,7 @@ enum Failed {
     Unimplemented = 12,
 }
 
-pub(super) async fn answer(asking: &Asking<'_>, inbound: Inbound) -> Response<Body> {
+pub(super) async fn answer(asking: &Asking<'_>, inbound: Inbound) -> Response {
     if inbound.method != Method::POST {
         return failed(Failed::Unimplemented);
     }
@@ -89,7 +90,7 @@ fn unframe(mut bytes: Bytes) -> Result<Bytes, Failed> {
 fn original(check: CheckRequest) -> Result<Inbound, &'static str> {
     let attributes = check.attributes.unwrap_or_default();
     let request = attributes.request.and_then(|request| request.http).ok_or("the check has no HTTP request")?;
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     let plain = request.headers.into_iter().map(|field| (field.key, field.value.into_bytes()));
     let raw = request.header_map.unwrap_or_default().headers.into_iter();
     let raw = raw
@@ -110,35 +111,36 @@ fn original(check: CheckRequest) -> Result<Inbound, &'static str> {
     let address = attributes.source.and_then(|peer| peer.address).and_then(|address| address.socket_address);
     let client = address.and_then(|socket| socket.address.parse::<IpAddr>().ok());
     if let Some(value) = client.and_then(|client| HeaderValue::try_from(client.to_string()).ok()) {
-        headers.insert("x-forwarded-for", value);
+        headers.insert(HeaderName::from_static("x-forwarded-for"), value);
     }
     let host = HeaderValue::try_from(request.host).map_err(|_| "the original host is malformed")?;
     original::assemble(request.method.as_bytes(), host, request.path.into(), headers)
 }
 
 /// What of the request's own fields an agency must not see, besides `Authorization`.
-fn own_fields(headers: &HeaderMap) -> Vec<String> {
+fn own_fields(headers: &Fields) -> Vec<String> {
     headers.keys().filter(|name| is_gateways(name.as_str())).map(|name| name.as_str().to_owned()).collect()
 }
 
 fn respond(verdict: Verdict, own: Vec<String>) -> CheckResponse {
-    let (head, body) = verdict.response.into_parts();
+    let Response { status: answered, headers, body } = verdict.response;
     let Some(identity) = verdict.allowed else {
         let body = match &body {
             Body::Full(text) => String::from_utf8_lossy(text).into_owned(),
             Body::Empty | Body::Stream(_) => String::new(),
         };
-        let status = Some(HttpStatus { code: i32::from(head.status.as_u16()) });
-        let denied = DeniedHttpResponse { status, headers: options(&head.headers, |_| true), body };
-        let code = if head.status == StatusCode::UNAUTHORIZED { UNAUTHENTICATED } else { PERMISSION_DENIED };
+        let status = Some(HttpStatus { code: i32::from(answered.as_u16()) });
+        let denied = DeniedHttpResponse { status, headers: options(&headers, |_| true), body };
+        let code = if answered == StatusCode::UNAUTHORIZED { UNAUTHENTICATED } else { PERMISSION_DENIED };
         return CheckResponse { status: Some(Status { code }), http_response: Some(HttpResponse::Denied(denied)) };
     };
     // Envoy removes after it has set: what is set must not be named.
-    let mut headers_to_remove: Vec<String> = own.into_iter().filter(|name| !head.headers.contains_key(name)).collect();
+    let mut headers_to_remove: Vec<String> =
+        own.into_iter().filter(|name| !headers.contains_key(name.as_str())).collect();
     if identity != IdentityKind::Token {
         headers_to_remove.push(header::AUTHORIZATION.as_str().to_owned());
     }
-    let has_cookie = head.headers.get(header::COOKIE).map(|cookie| !cookie.is_empty());
+    let has_cookie = headers.get(header::COOKIE).map(|cookie| !cookie.is_empty());
     if has_cookie == Some(false) {
         headers_to_remove.push(header::COOKIE.as_str().to_owned());
     }
@@ -149,19 +151,19 @@ fn respond(verdict: Verdict, own: Vec<String>) -> CheckResponse {
             || (*name == header::COOKIE && has_cookie == Some(true))
     };
     let for_client = |name: &HeaderName| {
-        let is_private = head.headers.get(header::CACHE_CONTROL).is_some_and(|value| value != "no-store");
+        let is_private = headers.get(header::CACHE_CONTROL).is_some_and(|value| value != "no-store");
         *name == header::SET_COOKIE || (*name == header::CACHE_CONTROL && is_private)
     };
     let allowed = OkHttpResponse {
-        headers: options(&head.headers, for_agency),
+        headers: options(&headers, for_agency),
         headers_to_remove,
-        response_headers_to_add: options(&head.headers, for_client),
+        response_headers_to_add: options(&headers, for_client),
     };
     CheckResponse { status: Some(Status { code: 0 }), http_response: Some(HttpResponse::Ok(allowed)) }
 }
 
 /// Each replaces what there is of that name; cookies stand beside each other.
-fn options(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Vec<HeaderValueOption> {
+fn options(headers: &Fields, wanted: impl Fn(&HeaderName) -> bool) -> Vec<HeaderValueOption> {
     let fields = headers.iter().filter(|(name, _)| wanted(name));
     let option = |(name, value): (&HeaderName, &HeaderValue)| {
         // One of the two: text where it is text.
@@ -176,28 +178,27 @@ fn options(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Vec<Hea
     fields.map(option).collect()
 }
 
-fn succeeded(message: &CheckResponse) -> Response<Body> {
+fn succeeded(message: &CheckResponse) -> Response {
     let length = message.encoded_len();
     let mut bytes = BytesMut::with_capacity(PREFIX + length);
     bytes.put_u8(0);
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     bytes.put_slice(&message.encode_to_vec());
-    let mut trailers = HeaderMap::new();
-    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    let trailers = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
     grpc(Body::stream(Reply { message: Some(bytes.freeze()), trailers: Some(trailers) }))
 }
 
-fn failed(why: Failed) -> Response<Body> {
+fn failed(why: Failed) -> Response {
     let mut response = grpc(Body::Empty);
-    response.headers_mut().insert(GRPC_STATUS, HeaderValue::from(why as u16));
+    response.headers.insert(GRPC_STATUS, HeaderValue::from(why as u16));
     response
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-fn grpc(body: Body) -> Response<Body> {
+fn grpc(body: Body) -> Response {
     let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn what_is_set_is_not_removed() {
         let mut response = Response::new(Body::Empty);
-        response.headers_mut().insert("x-gateway-level", HeaderValue::from_static("2"));
+        response.headers.insert(HeaderName::from_static("x-gateway-level"), HeaderValue::from_static("2"));
         let verdict = Verdict { response, allowed: Some(IdentityKind::Token) };
         let own = vec!["x-gateway-level".to_owned(), "x_gateway_level".to_owned()];
         let Some(HttpResponse::Ok(answer)) = respond(verdict, own).http_response else { panic!("a yes becomes a no") };
@@ -290,7 +291,7 @@ mod tests {
     fn cookies_go_where_they_belong() {
         let told = |cookie: &'static [u8]| {
             let mut response = Response::new(Body::Empty);
-            let headers = response.headers_mut();
+            let headers = &mut response.headers;
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
             headers.insert(header::COOKIE, HeaderValue::from_bytes(cookie).unwrap());
             headers.append(header::SET_COOKIE, HeaderValue::from_static("__Host-darvazeh=a"));

@@ -4,11 +4,12 @@
 //! It knows no proxy by name, only what some of them lack: Traefik makes a `Location` without a host one of the gateway's,
 //! and those that give one value for each field cannot pass on two `Set-Cookie`. Called by `verify`.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
 
-use crate::body::Body;
+use crate::fields::Fields;
 use crate::forward::headers::OWN_COOKIES;
+use crate::message::Response;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::session::Entered;
 use crate::session::Jar;
@@ -26,7 +27,7 @@ const NUMBERED: [HeaderName; 5] = [
 ];
 
 /// Whether the proxy tells the scheme of the original request. Where it does not, it is https: no session goes without.
-pub(super) fn scheme(original: &mut HeaderMap) -> bool {
+pub(super) fn scheme(original: &mut Fields) -> bool {
     let told = original.contains_key(X_FORWARDED_PROTO);
     if !told {
         original.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
@@ -35,13 +36,7 @@ pub(super) fn scheme(original: &mut HeaderMap) -> bool {
 }
 
 /// What goes with a yes. `original`: the fields of the request that was asked about.
-pub(super) fn with_yes(
-    entered: &Entered,
-    cookies: &[HeaderValue],
-    jar: &Jar,
-    original: &HeaderMap,
-    answer: &mut HeaderMap,
-) {
+pub(super) fn with_yes(entered: &Entered, cookies: &[HeaderValue], jar: &Jar, original: &Fields, answer: &mut Fields) {
     answer.insert(header::COOKIE, for_agency(jar, original));
     if entered.session.is_some() {
         // What the agency answers is kept nowhere either, so that after a logout the back button shows nothing.
@@ -51,7 +46,7 @@ pub(super) fn with_yes(
 }
 
 /// For proxies that pass all of an answer on, and for those that read one value of each field.
-fn set(cookies: &[HeaderValue], answer: &mut HeaderMap) {
+fn set(cookies: &[HeaderValue], answer: &mut Fields) {
     for cookie in cookies {
         answer.append(header::SET_COOKIE, cookie.clone());
     }
@@ -59,18 +54,18 @@ fn set(cookies: &[HeaderValue], answer: &mut HeaderMap) {
 }
 
 /// The caller's cookies without the gateway's own; empty where there are none, so that the proxy replaces them in any case.
-fn for_agency(jar: &Jar, original: &HeaderMap) -> HeaderValue {
-    let cookies = original.get_all(header::COOKIE).iter().map(|value| (header::COOKIE, value.clone()));
-    let mut cookies = HeaderMap::from_iter(cookies);
+fn for_agency(jar: &Jar, original: &Fields) -> HeaderValue {
+    let cookies = original.get_all(header::COOKIE).map(|value| (header::COOKIE, value.clone()));
+    let mut cookies = Fields::from_iter(cookies);
     jar.strip_request_also(&mut cookies, &[OWN_COOKIES]);
-    let lines: Vec<&[u8]> = cookies.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let lines: Vec<&[u8]> = cookies.get_all(header::COOKIE).map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&lines.join(&b"; "[..])).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// What goes with a no. `origin`: of the original request, where the proxy told all of it.
-pub(super) fn with_no(refusal: &Refusal, origin: Option<&str>, cookies: &[HeaderValue], response: &mut Response<Body>) {
-    let is_redirect = response.status() == StatusCode::SEE_OTHER;
-    let headers = response.headers_mut();
+pub(super) fn with_no(refusal: &Refusal, origin: Option<&str>, cookies: &[HeaderValue], response: &mut Response) {
+    let is_redirect = response.status == StatusCode::SEE_OTHER;
+    let headers = &mut response.headers;
     set(cookies, headers);
     if let Some(link) = refusal.link()
         && let Ok(url) = HeaderValue::try_from(link.url)

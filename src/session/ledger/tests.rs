@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 
 use super::*;
 use crate::config::defaults;
 use crate::config::model::{self, SessionKey, SessionStore};
+use crate::fields::Fields;
 use crate::session::shared::tests::{Redis, eventually};
 use crate::session::{Ended, Known, Session, Sessions, StoreAway, Whose};
 use crate::words::Level;
@@ -42,22 +42,22 @@ impl Node {
         Node { sessions, known: Known::new(16) }
     }
 
-    async fn login(&self, sub: &str, sid: &str) -> HeaderMap {
+    async fn login(&self, sub: &str, sid: &str) -> Fields {
         let mut session = Session::new("sso".into(), sub.to_owned(), NOW);
         session.sid = Some(sid.to_owned());
         session.reach(Level::TWO, "urn:example:level:2", Some(NOW), NOW);
-        let mut answer = HeaderMap::new();
-        self.sessions.create(session, None, NOW, &HeaderMap::new(), NOW).await.unwrap().append_to(&mut answer);
+        let mut answer = Fields::new();
+        self.sessions.create(session, None, NOW, &Fields::new(), NOW).await.unwrap().append_to(&mut answer);
         let value = answer[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
-        HeaderMap::from_iter([(COOKIE, value.try_into().unwrap())])
+        Fields::from_iter([(COOKIE, value.try_into().unwrap())])
     }
 
     /// Whether the caller is logged in here; 503 is not.
-    async fn stands(&self, browser: &HeaderMap) -> bool {
+    async fn stands(&self, browser: &Fields) -> bool {
         self.sessions.load(&self.known, browser, b"", NOW + 1).await.is_ok_and(|session| session.is_some())
     }
 
-    async fn logout(&self, browser: &HeaderMap) {
+    async fn logout(&self, browser: &Fields) {
         let loaded = self.sessions.load(&self.known, browser, b"", NOW).await.unwrap().unwrap();
         self.sessions.end(&loaded, Ended::Logout, browser, NOW).await.unwrap();
     }
@@ -104,7 +104,7 @@ async fn without_the_redis_a_node_goes_by_what_it_knows() {
     // One that never read the list cannot know who is logged out.
     let blind = Node::new(Some(redis.model()));
     assert!(matches!(blind.sessions.load(&blind.known, &browser, b"", NOW).await, Err(StoreAway)));
-    assert!(matches!(blind.sessions.load(&blind.known, &HeaderMap::new(), b"", NOW).await, Ok(None)));
+    assert!(matches!(blind.sessions.load(&blind.known, &Fields::new(), b"", NOW).await, Ok(None)));
     redis.start_again().await;
     eventually(async || !other.stands(&browser).await).await;
     assert!(!blind.stands(&browser).await);

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 
 use super::*;
 use crate::clock::Clock;
 use crate::config::defaults;
 use crate::config::model::{self, RedisAddress, SessionKey, SessionStore};
+use crate::fields::Fields;
 use crate::secret::Secret;
 use crate::session::{Ended, Known, Loaded, NotBegun, Sessions, SetCookies, Turn, Whose};
 use crate::store::Server;
@@ -115,7 +115,7 @@ impl Node {
         }
     }
 
-    async fn load(&self, browser: &HeaderMap, now: UnixTime) -> Option<Loaded> {
+    async fn load(&self, browser: &Fields, now: UnixTime) -> Option<Loaded> {
         self.sessions.load(&self.known, browser, b"", now).await.unwrap()
     }
 
@@ -123,17 +123,17 @@ impl Node {
         self.sessions.refresh_turn(loaded, LONGEST, NOW).await
     }
 
-    async fn login(&self, session: Session) -> HeaderMap {
+    async fn login(&self, session: Session) -> Fields {
         let now = session.created;
-        browser(&self.sessions.create(session, None, now, &HeaderMap::new(), now).await.unwrap())
+        browser(&self.sessions.create(session, None, now, &Fields::new(), now).await.unwrap())
     }
 }
 
-fn browser(set: &SetCookies) -> HeaderMap {
-    let mut answer = HeaderMap::new();
+fn browser(set: &SetCookies) -> Fields {
+    let mut answer = Fields::new();
     set.append_to(&mut answer);
     let value = answer[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
-    HeaderMap::from_iter([(COOKIE, value.try_into().unwrap())])
+    Fields::from_iter([(COOKIE, value.try_into().unwrap())])
 }
 
 fn session(sub: &str, at: UnixTime) -> Session {
@@ -196,7 +196,7 @@ async fn a_step_up_ends_the_old_id_and_one_login_too_many_the_oldest() {
 async fn what_the_sso_ended_since_a_login_began_begins_on_no_node() {
     let redis = Redis::start().await;
     let (one, two) = (redis.node().await, redis.node().await);
-    let none = HeaderMap::new();
+    let none = Fields::new();
     let begin = async |session, begun| two.sessions.create(session, None, begun, &none, NOW + 1).await;
     for (whose, who) in [(Whose::Sid(&format!("sid-a-{NOW}")), "a"), (Whose::Sub("b"), "b")] {
         one.sessions.end_by("sso", whose, NOW + 1).await.unwrap();
@@ -301,7 +301,7 @@ async fn an_absent_server_is_said_to_be_absent_and_comes_back() {
     );
     assert!(node.sessions.end(&loaded, Ended::Logout, &cookies, NOW).await.is_err());
     assert!(node.turn(&loaded).await.is_err());
-    let nobody = HeaderMap::new();
+    let nobody = Fields::new();
     assert!(
         node.sessions.load(&node.known, &nobody, b"", NOW).await.unwrap().is_none(),
         "who has no cookie is not kept"
