@@ -1,10 +1,13 @@
 //! The time of day in whole seconds, as tokens and certificates count it; scripted in tests.
 //!
-//! Durations on the data path use `std::time::Instant` directly: only the wall clock needs a script.
+//! Durations on the data path use `std::time::Instant` directly: only the wall clock needs a script. Where some
+//! milliseconds do not matter, the time of the kernel's last tick costs a fifth of the exact one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Seconds since 1970-01-01T00:00:00Z (RFC 7519 `NumericDate`).
 pub type UnixTime = i64;
@@ -41,14 +44,35 @@ impl Clock {
     }
 }
 
-fn system_now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+/// The present second, as of the last tick.
+pub fn system_now() -> UnixTime {
+    clock_gettime(ClockId::RealtimeCoarse).tv_sec
+}
+
+/// When the kernel's clock last ticked: 1 to 10 ms ago, more where a virtual machine was kept waiting.
+pub fn last_tick() -> Instant {
+    static START: LazyLock<(Instant, Duration)> =
+        LazyLock::new(|| (Instant::now(), since_boot(clock_gettime(ClockId::Monotonic))));
+    let (start, then) = *START;
+    start + since_boot(clock_gettime(ClockId::MonotonicCoarse)).saturating_sub(then)
+}
+
+fn since_boot(time: Timespec) -> Duration {
+    Duration::try_from(time).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_tick_was_just_now() {
+        let (before, tick) = (Instant::now(), last_tick());
+        assert!(tick <= Instant::now());
+        assert!(before.saturating_duration_since(tick) < Duration::from_secs(10));
+        let exact = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert!((exact - 10..=exact).contains(&system_now().try_into().unwrap()));
+    }
 
     #[test]
     fn a_scripted_clock_stands_until_it_is_set() {

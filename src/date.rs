@@ -1,21 +1,23 @@
 //! The `Date` of answers (RFC 9110 §6.6.1), formatted once a second.
 
 use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderValue;
 
+use crate::clock::{UnixTime, system_now};
+
 thread_local! {
-    static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
+    static LAST: RefCell<(UnixTime, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
 }
 
 /// The present second.
 pub fn now() -> HeaderValue {
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let second = system_now();
     LAST.with_borrow_mut(|(at, text)| {
         if *at != second {
-            let formatted = HeaderValue::try_from(httpdate::fmt_http_date(now));
+            let formatted =
+                HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second.unsigned_abs())));
             (*at, *text) = (second, formatted.unwrap_or(HeaderValue::from_static("")));
         }
         text.clone()

@@ -27,6 +27,7 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("http2", "http1", "one service, one exchange, one watchdog and one transport for both versions"),
     ("observe", "config", "the log is opened where the model says"),
     ("words", "digits", "a request's id is digits"),
+    ("date", "clock", "a date is of the present second"),
     ("message", "body", "a request and its answer carry a body"),
     ("message", "fields", "and have fields"),
     ("admin", "listen", "reports are asked of the workers, and draining is told to them"),

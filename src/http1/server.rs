@@ -75,7 +75,7 @@ pub async fn serve(wire: Wire, settings: &Settings, service: &impl Service, ear:
         let call = service.call(inbound);
         let Some(outbound) = serve_call(&connection, call, &interim, settings, &mut dog).await else { return };
         match write_answer(&connection, request, outbound, &mut dog, settings.idle, &ear).await {
-            Ending::KeepAlive => dog.set(settings.idle),
+            Ending::KeepAlive => dog.set_roughly(settings.idle),
             Ending::Close => return linger(&connection, &mut dog).await,
             Ending::Abort => return,
             Ending::Tunnel(tunnel) => {

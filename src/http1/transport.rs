@@ -178,8 +178,9 @@ impl Wire {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
-        // A short way for what is asked after every request: whether there is another.
-        if self.is_dry && self.io.tcp().poll_read_ready(cx).is_pending() {
+        // A short way past TLS for what is asked after every request: whether there is another.
+        let has_tls = !matches!(self.io, Transport::Tcp(_));
+        if self.is_dry && has_tls && self.io.tcp().poll_read_ready(cx).is_pending() {
             self.give_back();
             return Poll::Pending;
         }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::clock::last_tick;
+
 /// Far enough to mean "never", near enough for the timer wheel.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
@@ -28,6 +30,11 @@ impl Watchdog {
     /// Rings `after` from now unless it is set again before.
     pub fn set(&mut self, after: Duration) {
         self.set_at(Instant::now() + after);
+    }
+
+    /// The same for limits of seconds, which may be some milliseconds less: the clock's last tick is cheaper than its time.
+    pub fn set_roughly(&mut self, after: Duration) {
+        self.set_at(Instant::from_std(last_tick()) + after);
     }
 
     /// Rings then unless it is set again before.

@@ -10,19 +10,22 @@ use crate::message::Target;
 /// A request's authority. Empty only for HTTP/1.0 without `Host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
-    /// As written, port included: what the agency sees as `Host`.
-    written: Bytes,
-    /// Lower case, without port and trailing dot: what routes are matched with.
-    name: Bytes,
+    written: HeaderValue,
+    /// How much of it is the name.
+    length: usize,
+    /// The name, where it was written otherwise.
+    lower: Option<Box<[u8]>>,
 }
 
 impl Authority {
-    pub fn written(&self) -> &Bytes {
+    /// As written, port included: what the agency sees as `Host`.
+    pub fn written(&self) -> &HeaderValue {
         &self.written
     }
 
+    /// Lower case, without port and trailing dot: what routes are matched with.
     pub fn name(&self) -> &[u8] {
-        &self.name
+        self.lower.as_deref().unwrap_or(&self.written.as_bytes()[..self.length])
     }
 }
 
@@ -33,58 +36,55 @@ pub fn of(target: &Target, headers: &Fields, version: Version) -> Result<Authori
     if hosts.next().is_some() {
         return Err("Host is repeated");
     }
-    let written = match (target, host) {
-        (Target::Absolute { authority, .. }, Some(_)) => authority.clone(),
-        (Target::Absolute { authority, .. }, None) if version == Version::HTTP_10 => authority.clone(),
-        (Target::Origin { authority: Some(authority), .. }, None) => authority.clone(),
+    let named = match (target, host) {
+        (Target::Absolute { authority, .. }, Some(_)) => value(authority),
+        (Target::Absolute { authority, .. }, None) if version == Version::HTTP_10 => value(authority),
+        (Target::Origin { authority: Some(authority), .. }, None) => value(authority),
         (Target::Origin { authority: Some(authority), .. }, Some(host)) => {
             if !authority.eq_ignore_ascii_case(host.as_bytes()) {
                 return Err(":authority and Host differ");
             }
-            authority.clone()
+            value(authority)
         }
-        (_, Some(host)) => bytes_of(host),
-        (_, None) if version == Version::HTTP_10 => return Ok(Authority { written: Bytes::new(), name: Bytes::new() }),
+        (_, Some(host)) => Some(host.clone()),
+        (_, None) if version == Version::HTTP_10 => {
+            return Ok(Authority { written: HeaderValue::from_static(""), length: 0, lower: None });
+        }
         (_, None) => return Err("Host is missing"),
     };
-    parse(written).ok_or("Host is malformed")
+    named.and_then(parse).ok_or("Host is malformed")
 }
 
-fn bytes_of(value: &HeaderValue) -> Bytes {
-    Bytes::copy_from_slice(value.as_bytes())
+fn value(authority: &Bytes) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(authority.clone()).ok()
 }
 
 /// RFC 3986 §3.2.2 without user information: a name, an IPv4 or a bracketed IPv6 address, and perhaps a port.
-fn parse(written: Bytes) -> Option<Authority> {
-    let (host, port) = if written.first() == Some(&b'[') {
-        let close = memchr::memchr(b']', &written)?;
-        let inner = &written[1..close];
-        std::str::from_utf8(inner).ok()?.parse::<std::net::Ipv6Addr>().ok()?;
-        (close + 1, &written[close + 1..])
+fn parse(written: HeaderValue) -> Option<Authority> {
+    let text = written.as_bytes();
+    let (host, port) = if text.first() == Some(&b'[') {
+        let close = memchr::memchr(b']', text)?;
+        std::str::from_utf8(&text[1..close]).ok()?.parse::<std::net::Ipv6Addr>().ok()?;
+        text.split_at(close + 1)
     } else {
-        let colon = memchr::memchr(b':', &written).unwrap_or(written.len());
+        let (host, port) = text.split_at(memchr::memchr(b':', text).unwrap_or(text.len()));
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-        if colon == 0 || !written[..colon].iter().all(plain) {
+        if host.is_empty() || !host.iter().all(plain) {
             return None;
         }
-        (colon, &written[colon..])
+        (host, port)
     };
     let port_fits = match port {
         [] | [b':'] => true,
         [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    if !port_fits || host > 255 {
+    if !port_fits || host.len() > 255 {
         return None;
     }
-    let mut name = written.slice(..host);
-    if name.len() > 1 && name.last() == Some(&b'.') {
-        name.truncate(name.len() - 1);
-    }
-    if name.iter().any(u8::is_ascii_uppercase) {
-        name = Bytes::from(name.to_ascii_lowercase());
-    }
-    Some(Authority { written, name })
+    let name = host.strip_suffix(b".").filter(|name| !name.is_empty()).unwrap_or(host);
+    let lower = name.iter().any(u8::is_ascii_uppercase).then(|| name.to_ascii_lowercase().into());
+    Some(Authority { length: name.len(), lower, written })
 }
 
 #[cfg(test)]

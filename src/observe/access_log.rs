@@ -20,9 +20,9 @@ use crate::config::model::AccessLog;
 use crate::words::{Code, Level, RequestId};
 
 /// Lines a worker gathers before it hands them over; the worker's tick hands over what is there.
-const BATCH: usize = 128;
+const BATCH: usize = 256;
 /// Batches on their way to the writer, from all workers.
-const QUEUE: usize = 256;
+const QUEUE: usize = 128;
 
 #[derive(Clone, Debug)]
 pub struct Line {

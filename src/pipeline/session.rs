@@ -378,7 +378,7 @@ pub fn visit<'a>(gate: &'a Gate, view: &'a View, arrived: &'a Arrived, origin: &
 pub fn origin(gate: &Gate, arrived: &Arrived) -> String {
     let forwarded = || arrived.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     let https = gate.conn.scheme == Scheme::Https || (arrived.trusted && forwarded());
-    let host = String::from_utf8_lossy(arrived.authority.written()).to_ascii_lowercase();
+    let host = String::from_utf8_lossy(arrived.authority.written().as_bytes()).to_ascii_lowercase();
     format!("{}://{host}", if https { "https" } else { "http" })
 }
 

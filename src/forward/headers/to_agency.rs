@@ -63,8 +63,8 @@ pub fn to_agency(
     via(headers, arrived.version, present, &mut added)?;
     forwarded(headers, arrived, conn, present, &mut added);
     let host = arrived.authority.written();
-    if !host.is_empty() && headers.get(header::HOST).is_none_or(|given| given.as_bytes() != host) {
-        headers.insert(header::HOST, shared(host.clone()));
+    if !host.is_empty() && headers.get(header::HOST).is_none_or(|given| given != host) {
+        headers.insert(header::HOST, host.clone());
     }
     added.field("x-request-id", arrived.request_id.as_bytes());
     trace(headers, arrived.trusted, present, &mut added);
@@ -100,7 +100,7 @@ pub(super) fn via(headers: &mut Fields, version: Version, present: Present, adde
 /// FW: RFC 7239 and its older cousins. From a trusted proxy the lists are continued, else begun.
 fn forwarded(headers: &mut Fields, arrived: &Arrived, conn: &ConnInfo, present: Present, added: &mut Lines) {
     let peer = if arrived.trusted { conn.peer.ip().to_canonical() } else { arrived.client };
-    let (host, scheme) = (arrived.authority.written(), conn.scheme.as_str().as_bytes());
+    let (host, scheme) = (arrived.authority.written().as_bytes(), conn.scheme.as_str().as_bytes());
     let is_begun = present.has(Present::X_FORWARDED);
     let mut begun = |name| if is_begun { take_list(headers, name) } else { Vec::new() };
     let (addresses, hops) = (begun(&X_FORWARDED_FOR), begun(&header::FORWARDED));
@@ -231,15 +231,12 @@ pub(super) fn drop_own_cookies(headers: &mut Fields) {
         .collect();
     headers.remove(header::COOKIE);
     if !kept.is_empty() {
-        headers.insert(header::COOKIE, shared(kept.join(&b"; "[..]).into()));
+        // Made of pieces that were valid values before.
+        let kept = HeaderValue::from_maybe_shared(Bytes::from(kept.join(&b"; "[..])));
+        headers.insert(header::COOKIE, kept.unwrap_or(HeaderValue::from_static("")));
     }
 }
 
 fn cookies(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     cookie_pairs(value).map(<[u8]>::trim_ascii).filter(|c| !c.is_empty())
-}
-
-/// A value made of pieces that were valid values before.
-fn shared(bytes: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""))
 }

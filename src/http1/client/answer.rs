@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::upload::Upload;
 use super::{AnswerBodyOrUpgrade, Upstream};
 use crate::body::BodyError;
+use crate::clock::last_tick;
 use crate::http1::chunked::{Decoder, Piece};
 use crate::http1::head::Framing;
 
@@ -82,7 +83,7 @@ impl<H: Home> AnswerBody<H> {
         let clean = self.reusable && self.upload.is_done() && connection.wire.unread.is_empty();
         if clean && !connection.wire.eof {
             connection.wire.end_body();
-            connection.idle_since = tokio::time::Instant::now();
+            connection.idle_since = last_tick().into();
             home.take_back(connection);
         }
     }
