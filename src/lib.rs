@@ -10,10 +10,11 @@
 //! 3  live                         the configuration in force
 //! 2  route auth session login limit balance forward answer
 //! 1  config intake observe tls fetch store http1 http2
-//! 0  words digits fields message body closing chance secret private_file clock date
+//! 0  words digits fields apart message body closing chance secret private_file clock date
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod apart;
 pub mod body;
 pub mod chance;
 pub mod clock;

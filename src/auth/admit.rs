@@ -9,6 +9,7 @@ use super::credential::{self, Malformed, Presented, token68};
 use super::keys::{Issuer, Missing};
 use super::permit::{PairwiseMemo, Permit, Verified, rate_key};
 use super::token::{self, Claims, Invalid};
+use crate::apart::apart;
 use crate::clock::{Clock, UnixTime};
 use crate::config::model::{Require, Via};
 use crate::fields::Fields;
@@ -131,7 +132,7 @@ pub async fn admit(
     let verified = match cache.look(token, issuer, now) {
         Looked::Hit(verified) => verified,
         // Boxed: the state of a rare wait would otherwise be part of every request's future.
-        Looked::Miss(place) => Box::pin(prove(token, place, issuer, sender, cache, now)).await?,
+        Looked::Miss(place) => apart(prove(token, place, issuer, sender, cache, now)).await?,
     };
     sender.iter().for_each(Sender::sent_good);
     assurance::judge(requirement, &verified, issuer.model.clock_skew, now)?;

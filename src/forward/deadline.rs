@@ -14,6 +14,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::apart::apart;
 use crate::body::{Body, BodyError};
 use crate::fields::Fields;
 
@@ -59,7 +60,7 @@ impl Deadline {
     pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         match self.limit {
             // Boxed: only who is limited has room for the timer.
-            Some(limit) => Box::pin(tokio::time::timeout_at(self.begun + limit + GRACE, work)).await.ok(),
+            Some(limit) => apart(tokio::time::timeout_at(self.begun + limit + GRACE, work)).await.ok(),
             None => Some(work.await),
         }
     }

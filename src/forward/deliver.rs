@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::headers::{self, from_agency};
 use super::hedge;
 use super::prepare::Prepared;
+use crate::apart::apart;
 use crate::balance::{AgencyPools, Lease, Outcome, Picked, Slot, Spent};
 use crate::body::Body;
 use crate::fields::Fields;
@@ -89,7 +90,7 @@ async fn tries(
         let attempt = Attempt::new(pools, prepared, &interim, deadline.left());
         // One try, or two at once where the agency is hedged and the first is slow. Boxed: only who is hedged pays for it.
         let ended = match hedge_after(&attempt, &kept) {
-            Some(after) => Box::pin(hedge::race(attempt, picked, place, after, deadline, &mut kept)).await,
+            Some(after) => apart(hedge::race(attempt, picked, place, after, deadline, &mut kept)).await,
             None => {
                 let ended = attempt.run(picked.pool, place, &mut kept).await;
                 note(picked, &ended, attempt.took());

@@ -18,6 +18,7 @@ use super::failure::{ConnectFailure, Failure};
 use super::headers::{from_agency, is_event_stream};
 use super::prepare::Prepared;
 use super::upgrade::{HANDSHAKE, Wish};
+use crate::apart::apart;
 use crate::balance::{AgencyPools, EndpointPool, Lease, Outcome, Slot, Spent};
 use crate::body::Body;
 use crate::config::model::EndpointProtocol;
@@ -91,7 +92,7 @@ impl<'a> Attempt<'a> {
         // From now on: whom it connects to is busy with it, and has the addresses that it has now.
         let lease = pool.lease();
         // Boxed: a connection is opened seldom, and its handshake would be a part of every request's future.
-        let connected = Box::pin(self.connect(pool)).await.map_err(|failure| match failure {
+        let connected = apart(self.connect(pool)).await.map_err(|failure| match failure {
             Failure::Connect(ConnectFailure::Full) => Ended::Final(failure),
             _ => Ended::MayTryAgain(failure),
         })?;
@@ -141,7 +142,7 @@ impl<'a> Attempt<'a> {
             Connected::Http2(handle) => {
                 let pool = lease.pool().clone();
                 // Boxed: its state, twice that of HTTP/1.1, would otherwise be moved with every request's future.
-                let sent = Box::pin(self.over_http2(handle, body, lease, place)).await;
+                let sent = apart(self.over_http2(handle, body, lease, place)).await;
                 // It may be dead without a word (a firewall forgot it): nobody else is to wait for it.
                 if sent.as_ref().err() == Some(&client::Failure::TimedOut) {
                     pool.set_h2(None);

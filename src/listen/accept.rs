@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::listener::{BACKLOG, ListenerLive, Settings};
+use crate::apart::apart;
 use crate::closing::{Closing, Ear, Word};
 use crate::http1::socket::Socket;
 use crate::http1::transport::{Prefixed, Transport, Wire};
@@ -206,7 +207,7 @@ impl Connection {
             Some(config) => {
                 // Boxed, as is HTTP/2 below: what is over, or never comes, takes no room in the task of a connection that
                 // may be idle for hours.
-                let handshake = Box::pin(shake_hands(config.clone(), stream, self.settings.handshake_time));
+                let handshake = apart(shake_hands(config.clone(), stream, self.settings.handshake_time));
                 match handshake.await {
                     Some(stream) => self.serve_tls(stream, local).await,
                     None => count(&self.worker.books.tally.handshake_failed),
@@ -227,7 +228,7 @@ impl Connection {
         let transport = Transport::ServerTls(stream);
         let gate = Shared(Rc::new(self.gate(conn)));
         if h2 {
-            Box::pin(http2::server::serve(transport, self.settings.http2, Rc::new(gate), self.ear)).await;
+            apart(http2::server::serve(transport, self.settings.http2, Rc::new(gate), self.ear)).await;
         } else {
             http1::server::serve(Wire::new(transport), &self.settings.http1, &gate, self.ear).await;
         }
@@ -240,7 +241,7 @@ impl Connection {
         match self.speaks_http2(&mut wire).await {
             Some(true) => {
                 let io = Prefixed::new(wire.unread.freeze(), wire.io);
-                Box::pin(http2::server::serve(io, self.settings.http2, Rc::new(gate), self.ear)).await;
+                apart(http2::server::serve(io, self.settings.http2, Rc::new(gate), self.ear)).await;
             }
             Some(false) => http1::server::serve(wire, &self.settings.http1, &gate, self.ear).await,
             None => {}

@@ -20,6 +20,7 @@ use super::verify;
 use super::worker::View;
 use crate::answer::X_REQUEST_ID;
 use crate::answer::cors::Preflight;
+use crate::apart::apart;
 use crate::auth;
 use crate::body::Body;
 use crate::chance;
@@ -44,7 +45,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Box<Inbound>) -> Outbound {
 
     // Another proxy asks about a request of its own. Boxed: its state would otherwise be part of every request's future.
     if let Some(question) = verify::asked(&view.snapshot, &gate.conn, &inbound) {
-        return Box::pin(verify::answer(&gate, &view, question, *inbound, begun)).await;
+        return apart(verify::answer(&gate, &view, question, *inbound, begun)).await;
     }
 
     // 400, 414: what cannot be looked at.
@@ -147,14 +148,14 @@ async fn pass(
     let takes_sessions = route.requirement.via.takes_sessions();
     let (body, form) = match takes_sessions {
         true => {
-            let restored = Box::pin(session::restore(view, arrived, body, worker.clock.now())).await?;
+            let restored = apart(session::restore(view, arrived, body, worker.clock.now())).await?;
             (restored.body, restored.ticket)
         }
         false => (body, None),
     };
     let (entered, budget) = match admit(gate, view, route, arrived, record, cookies).await {
         Err(Refusal::Login(needed)) => {
-            return Err(Box::pin(session::keep_form(gate, view, route, arrived, body, needed)).await);
+            return Err(apart(session::keep_form(gate, view, route, arrived, body, needed)).await);
         }
         admitted => admitted?,
     };
@@ -205,7 +206,7 @@ pub(super) async fn admit<'r>(
     // 400, 401, 403, 503: who asks, and how strongly.
     let query = arrived.query.as_deref();
     let admitted = match session::is_asked(&route.requirement, &arrived.headers) {
-        true => Box::pin(session::admit(gate, view, route, arrived, cookies)).await,
+        true => apart(session::admit(gate, view, route, arrived, cookies)).await,
         false => {
             let (headers, sender) = (&arrived.headers, Some(gate.sender(arrived.client)));
             let judged = auth::admit(&route.requirement, headers, query, sender, &worker.cache, &worker.clock).await;
@@ -243,7 +244,7 @@ async fn own_page(
         return respond::refuse(&Refusal::Overloaded, &asked, record);
     }
     let answered = match limited(payload.body, gate.body_limit, &Counter::default()) {
-        Ok(body) => Box::pin(portal::answer(gate, view, place, &arrived, body)).await,
+        Ok(body) => apart(portal::answer(gate, view, place, &arrived, body)).await,
         Err(_) => Err(Refusal::BodyTooLarge),
     };
     match answered {

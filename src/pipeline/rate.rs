@@ -11,6 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::refusal::{Refusal, whole_seconds};
 use super::worker::{View, Worker};
+use crate::apart::apart;
 use crate::auth::Permit;
 use crate::config::model::RateBy;
 use crate::fields::Fields;
@@ -60,7 +61,7 @@ pub async fn take<'a>(
     let Some(key) = key(rate, client, permit) else { return Ok(None) };
     let counted = match (&rate.shared, view.rates()) {
         // Boxed: few routes ask another server, and none should carry the wait for it.
-        (Some(counter), Some(store)) => Box::pin(shared(counter, store, rate.by, client, permit)).await,
+        (Some(counter), Some(store)) => apart(shared(counter, store, rate.by, client, permit)).await,
         _ => None,
     };
     let alone = || rate.limiter.check(key, Instant::now());

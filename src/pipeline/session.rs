@@ -17,6 +17,7 @@ use super::rate;
 use super::refusal::Refusal;
 use super::worker::View;
 use crate::answer::{Dress, LinkKind, manner};
+use crate::apart::apart;
 use crate::auth::session::{Facts, admit_session};
 use crate::auth::{Denied, Permit, Requirement, Verified};
 use crate::body::Body;
@@ -117,7 +118,7 @@ pub async fn admit(
     let mut loaded = load().await?;
     if view.agency(route.agency).agency.identity == IdentityKind::Token {
         // Boxed: a refresh is rare.
-        let fresh = Box::pin(login.freshen(party, &loaded, &visit)).await.map_err(|_| Refusal::StoreAway)?;
+        let fresh = apart(login.freshen(party, &loaded, &visit)).await.map_err(|_| Refusal::StoreAway)?;
         match fresh {
             Fresh::Yes => {}
             Fresh::Renewed(set) => {
