@@ -164,7 +164,7 @@ fn write_all(receiver: &Receiver<Batch>, mut out: Out, outlet: &Outlet, names: &
         }
         for line in &batch.lines {
             if let Some(label) = labels.of(line.stat, names) {
-                format(&mut text, line, batch.time_of(line), label, &mut day);
+                format(&mut text, line, batch.time_of(line), &label, &mut day);
             }
         }
         out.write(&text);

@@ -38,6 +38,8 @@ pub struct Record {
     pub verdict: bool,
     /// The answer did not reach its end.
     pub cut: bool,
+    /// When it ended, where nothing of it is waited for any more.
+    pub ended: Option<Instant>,
 }
 
 impl Record {
@@ -59,6 +61,7 @@ impl Record {
             upstream: None,
             verdict: false,
             cut: false,
+            ended: None,
         }
     }
 
@@ -84,8 +87,8 @@ const CLIENT_CLOSED: u16 = 499;
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let now = Instant::now();
-        let took = now - self.begun;
+        let now = self.ended.unwrap_or_else(Instant::now);
+        let took = now.saturating_duration_since(self.begun);
         if self.status == 0 {
             self.status = CLIENT_CLOSED;
             self.cut = true;

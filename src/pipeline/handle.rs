@@ -172,9 +172,11 @@ async fn pass(
     let mut prepared = prepared.map_err(Refusal::Forward)?;
     let sent = tokio::time::Instant::now();
     let reply = forward::deliver(pools, &mut prepared, body, &payload.interim, sent).await;
-    let took = sent.elapsed();
+    let answered = tokio::time::Instant::now();
+    let took = answered - sent;
     worker.books.tally.upstream(&pools.agency.name, took);
     record.upstream = Some(took);
+    record.ended = Some(answered.into_std());
     record.bytes_in = bytes_in.get();
     let headers = prepared.into_headers();
     match reply {

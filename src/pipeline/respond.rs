@@ -72,13 +72,17 @@ pub fn relay(
         count(&record.books().tally.tunnels);
         let lasting = lasting();
         let idle = lasting.idle;
+        record.ended = None;
         let guard = Box::new(Carried { record, _lease: lease, lasting });
         return Outbound { response, tunnel: Some(Tunnel { io, idle, guard }), close: false };
     }
     // Every other answer is finished on the plan it began with.
     let lasting = is_event_stream(&response.headers).then(lasting);
     response.body = match body {
-        Body::Stream(_) => Body::stream(Recorded { body, record: Some(record), bytes_in, lasting }),
+        Body::Stream(_) => {
+            record.ended = None;
+            Body::stream(Recorded { body, record: Some(record), bytes_in, lasting })
+        }
         whole => {
             record.bytes_out = whole.size_hint().lower();
             whole

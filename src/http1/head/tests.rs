@@ -237,6 +237,17 @@ fn a_head_is_read_as_others_read_it_or_not_at_all() {
 
 /// More lines than whose ends are noted on the way, at once and in pieces.
 #[test]
+fn a_name_known_at_a_glance_is_the_name_that_it_says() {
+    let names = "Host Authorization Cookie Accept Accept-Encoding Accept-Language User-Agent Origin Referer Content-Type \
+                 Content-Length Cache-Control Date Server Set-Cookie ETag";
+    for name in names.split_ascii_whitespace().flat_map(|name| [name.to_owned(), name.to_ascii_lowercase()]) {
+        let known = super::fields::usual_name(name.as_bytes()).unwrap();
+        assert_eq!(known, http::HeaderName::from_bytes(name.as_bytes()).unwrap());
+    }
+    assert!(super::fields::usual_name(b"HOST").is_none());
+}
+
+#[test]
 fn a_head_of_many_lines_is_read_whole() {
     let limits = HeadLimits { block: 8192, count: 100, uri: 100 };
     let lines: String = (0..100).map(|n| format!("x-{n}: {n}\r\n")).collect();

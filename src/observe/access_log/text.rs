@@ -1,7 +1,6 @@
 //! A line as text.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Line;
@@ -9,23 +8,46 @@ use crate::digits::Digits;
 use crate::observe::names::{Names, RouteName, StatId};
 use crate::words::METHODS;
 
-/// What lines say of their route, ready to be written. A number's name never changes, so there is nothing to renew.
+/// What lines say of their route, ready to be written: each has its place by its number, where another's may stand. A number's
+/// name never changes, so there is nothing to renew.
 #[derive(Default)]
-pub(super) struct Labels(HashMap<StatId, Box<[u8]>, ahash::RandomState>);
+pub(super) struct Labels(Vec<Label>);
+
+/// In one place, so that a route which was not heard of for thousands of lines is not looked for in three.
+#[repr(C, align(64))]
+#[derive(Clone)]
+struct Label {
+    stat: StatId,
+    /// 0: nobody's.
+    length: u8,
+    text: [u8; Label::ROOM],
+}
+
+impl Label {
+    /// Up to the end of its third cache line; most end in their first.
+    const ROOM: usize = 183;
+    const NOBODYS: Label = Label { stat: StatId::UNROUTED, length: 0, text: [0; Label::ROOM] };
+}
 
 impl Labels {
-    /// Some hundred bytes each; with more routes in use than this, it begins anew.
+    /// As many as numbers in use, up to 768 KiB.
     const MOST: usize = 4096;
 
     /// `None`: the route is gone.
-    pub(super) fn of(&mut self, stat: StatId, names: &Names) -> Option<&[u8]> {
-        if self.0.len() >= Labels::MOST && !self.0.contains_key(&stat) {
-            self.0.clear();
+    pub(super) fn of(&mut self, stat: StatId, names: &Names) -> Option<Cow<'_, [u8]>> {
+        let at = stat.slot as usize % Labels::MOST;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, Label::NOBODYS);
         }
-        match self.0.entry(stat) {
-            Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(new) => Some(new.insert(label(&names.name(stat)?).into())),
+        let place = &mut self.0[at];
+        if place.stat != stat || place.length == 0 {
+            let label = label(&names.name(stat)?);
+            // Two long names have more to say than there is room.
+            let Some(room) = place.text.get_mut(..label.len()) else { return Some(Cow::Owned(label)) };
+            room.copy_from_slice(&label);
+            (place.stat, place.length) = (stat, label.len() as u8);
         }
+        Some(Cow::Borrowed(&place.text[..usize::from(place.length)]))
     }
 }
 
@@ -138,6 +160,29 @@ fn date_and_time(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::observe::access_log::tests::line;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_label_is_its_routes_own() {
+        let names = Names::default();
+        let long = "n".repeat(100);
+        let of = |route: &str| (Arc::from(route), Arc::from(long.as_str()));
+        let lease = names.lease((0..Labels::MOST).map(|n| of(&n.to_string())).chain([of("last"), of(&long)]));
+        let mut labels = Labels::default();
+        let mut text = |at: usize| String::from_utf8(labels.of(lease[at], &names).unwrap().into()).unwrap();
+        // Of the first and the last but one, and of the second and the last, the places are the same.
+        assert_eq!(lease[0].slot as usize + Labels::MOST, lease[Labels::MOST].slot as usize);
+        for at in [0, Labels::MOST, 0, 1, Labels::MOST + 1, 1, 2, 2] {
+            let route = match at.checked_sub(Labels::MOST) {
+                None => at.to_string(),
+                Some(0) => "last".to_owned(),
+                Some(_) => long.clone(),
+            };
+            assert_eq!(text(at), format!(",\"route\":\"{route}\",\"agency\":\"{long}\""));
+        }
+        let gone = StatId { slot: lease[2].slot, epoch: 7 };
+        assert!(labels.of(gone, &names).is_none());
+    }
 
     #[test]
     fn seconds_become_dates() {
