@@ -4,6 +4,7 @@
 
 mod from_agency;
 mod identity;
+mod kept;
 mod to_agency;
 
 use http::header::{self, HeaderName};

@@ -34,6 +34,16 @@ impl Lines {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// Lines that were written before.
+    pub fn more(&mut self, lines: &[u8]) {
+        self.0.extend_from_slice(lines);
+    }
+
+    /// All that was written so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }

@@ -292,6 +292,27 @@ async fn answers_lose_hop_by_hop_and_telling_fields() {
     assert_eq!(answer.head.get("etag"), Some("\"x\""));
 }
 
+/// Both ways, also where a name stands more than once: that order of lines of one name counts is RFC 9110 §5.3, the rest is
+/// what readers of logs and captures expect.
+#[tokio::test]
+async fn fields_keep_the_order_in_which_they_came() {
+    let named = |head: &Head| {
+        let ours = head.fields.iter().filter(|(name, _)| name.to_ascii_lowercase().starts_with("x-o"));
+        ours.map(|(name, value)| format!("{}={value}", name.to_ascii_lowercase())).collect::<Vec<_>>().join(" ")
+    };
+    let agency = Agency::start(|_| {
+        b"HTTP/1.1 200 OK\r\nX-Ob: 1\r\nServer: x\r\nX-Oa: 2\r\nX-Ob: 3\r\nX-Oc: 4\r\nContent-Length: 2\r\n\r\nok"
+            .to_vec()
+    })
+    .await;
+    let gateway = world::before(&agency.url()).await;
+    let sent = ["X-Oc: 1", "Connection: x-gone", "X-Gone: 1", "X-Oa: 2", "X-Oc: 3", "X-Ob: 4"];
+    let answer = send(&gateway, get("/open", &sent)).await;
+    assert_passed(&answer);
+    assert_eq!(named(&agency.last().head), "x-oc=1 x-oa=2 x-oc=3 x-ob=4");
+    assert_eq!(named(&answer.head), "x-ob=1 x-oa=2 x-ob=3 x-oc=4");
+}
+
 /// HP-10: conditional and range requests are the agency's business.
 #[tokio::test]
 async fn hp10_conditional_and_range_fields_pass_unchanged() {

@@ -8,7 +8,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use super::identity::identity;
-use super::{PSEUDONYM, is_own_cookie, strip_hop};
+use super::{PSEUDONYM, is_own_cookie, kept, strip_hop};
 use crate::auth::Permit;
 use crate::auth::assertion::Signer;
 use crate::balance::AgencyLive;
@@ -60,8 +60,7 @@ pub fn to_agency(
         drop_own_cookies(headers);
     }
     let mut added = Lines::default();
-    via(headers, arrived.version, present, &mut added)?;
-    forwarded(headers, arrived, conn, present, &mut added);
+    way(headers, arrived, conn, present, &mut added)?;
     let host = arrived.authority.written();
     if !host.is_empty() && headers.get(header::HOST).is_none_or(|given| given != host) {
         headers.insert(header::HOST, host.clone());
@@ -78,13 +77,30 @@ fn has_token(headers: &Fields, name: &HeaderName, token: &[u8]) -> bool {
     headers.get_all(name).any(|value| list_items(value.as_bytes()).any(fits))
 }
 
+/// How the request came here: `Via`, and what is forwarded.
+fn way(
+    headers: &mut Fields,
+    arrived: &Arrived,
+    conn: &ConnInfo,
+    present: Present,
+    added: &mut Lines,
+) -> Result<(), Failure> {
+    if arrived.trusted || present.has(Present::VIA) || present.has(Present::X_FORWARDED) {
+        via(headers, arrived.version, present, added)?;
+        forwarded(headers, arrived, conn, present, added);
+        return Ok(());
+    }
+    let host = arrived.authority.written().as_bytes();
+    let way = kept::Way { peer: arrived.client, host, scheme: conn.scheme, version: arrived.version };
+    kept::add(way, added, |added| {
+        added.field("via", our_hop(arrived.version));
+        forwarded(headers, arrived, conn, present, added);
+    });
+    Ok(())
+}
+
 /// HP-2; RFC 9110 §7.6.3.
 pub(super) fn via(headers: &mut Fields, version: Version, present: Present, added: &mut Lines) -> Result<(), Failure> {
-    let ours: &[u8] = match version {
-        Version::HTTP_10 => b"1.0 darvazeh",
-        Version::HTTP_2 => b"2 darvazeh",
-        _ => b"1.1 darvazeh",
-    };
     let before = if present.has(Present::VIA) { take_list(headers, &header::VIA) } else { Vec::new() };
     let is_ours = |hop: &&[u8]| hop.rsplit(|b| *b == b' ').next() == Some(PSEUDONYM.as_bytes());
     if list_items(&before).filter(is_ours).count() >= LOOPS {
@@ -92,9 +108,17 @@ pub(super) fn via(headers: &mut Fields, version: Version, present: Present, adde
     }
     added.write("via", |out| {
         out.extend_from_slice(&before);
-        out.extend_from_slice(ours);
+        out.extend_from_slice(our_hop(version));
     });
     Ok(())
+}
+
+fn our_hop(version: Version) -> &'static [u8] {
+    match version {
+        Version::HTTP_10 => b"1.0 darvazeh",
+        Version::HTTP_2 => b"2 darvazeh",
+        _ => b"1.1 darvazeh",
+    }
 }
 
 /// FW: RFC 7239 and its older cousins. From a trusted proxy the lists are continued, else begun.
