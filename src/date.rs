@@ -5,19 +5,18 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderValue;
 
-use crate::clock::{UnixTime, system_now};
+use crate::clock::second_of_last_tick;
 
 thread_local! {
-    static LAST: RefCell<(UnixTime, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
+    static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
 }
 
 /// The present second.
 pub fn now() -> HeaderValue {
-    let second = system_now();
+    let second = second_of_last_tick();
     LAST.with_borrow_mut(|(at, text)| {
         if *at != second {
-            let formatted =
-                HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second.unsigned_abs())));
+            let formatted = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second)));
             (*at, *text) = (second, formatted.unwrap_or(HeaderValue::from_static("")));
         }
         text.clone()

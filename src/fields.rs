@@ -6,6 +6,9 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+/// Room in a map from the start. Trailers may have thousands of one name, which are less to a map than it bears.
+const MAP: usize = 64;
+
 /// Names and values. A name may stand more than once; what is said of one name is said of all of that name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(HeaderName, HeaderValue)>);
@@ -43,10 +46,12 @@ impl Fields {
     }
 
     /// Field lines, those of one name each.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -139,7 +144,7 @@ impl From<HeaderMap> for Fields {
 
 impl From<Fields> for HeaderMap {
     fn from(fields: Fields) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(fields.len());
+        let mut map = HeaderMap::with_capacity(fields.0.len().min(MAP));
         for (name, value) in fields.0 {
             map.append(name, value);
         }
@@ -191,6 +196,17 @@ mod tests {
         assert_eq!(less.remove(COOKIE), None);
         less.retain(|name| *name != HOST);
         assert_eq!(text(&less), [("x-a", "1")]);
+    }
+
+    /// As many lines as a map has no room for names.
+    #[test]
+    fn thousands_of_one_name_are_no_more_than_a_map_bears() {
+        let mut map = HeaderMap::new();
+        for _ in 0..30_000 {
+            map.append(VARY, HeaderValue::from_static("a"));
+        }
+        in_map(&mut map, |fields| assert_eq!(fields.len(), 30_000));
+        assert_eq!(map.len(), 30_000);
     }
 
     #[test]

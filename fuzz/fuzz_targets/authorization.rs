@@ -4,13 +4,14 @@
 #![no_main]
 
 use darvazeh::auth::credential::{Presented, presented, token68};
-use http::{HeaderMap, HeaderValue, header};
+use darvazeh::fields::Fields;
+use http::{HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut parts = bytes.split(|b| *b == b'\n');
     let query = parts.next().filter(|query| !query.is_empty());
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     let mut lines = 0;
     for value in parts.take(4).filter_map(|part| HeaderValue::from_bytes(part).ok()) {
         headers.append(header::AUTHORIZATION, value);
@@ -20,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(lines <= 1, "two lines were not refused");
     assert!(!query.is_some_and(|query| query.starts_with(b"access_token=")), "a token in the query was not refused");
     let Presented::Bearer(found) = found else { return };
-    let line = headers[header::AUTHORIZATION].as_bytes().trim_ascii();
+    let line = headers.get(header::AUTHORIZATION).unwrap().as_bytes().trim_ascii();
     assert!(line.ends_with(found) && line[..6].eq_ignore_ascii_case(b"bearer") && line[6] == b' ');
     let Ok(token) = token68(found) else { return };
     assert_eq!(token.as_bytes(), found);

@@ -44,7 +44,7 @@ fn request(pieces: &[&[u8]]) -> (Option<RequestHead>, BytesMut) {
 
 /// RFC 9112 §6.3, and what smuggling lives on: a slow and obvious second opinion. (`Host` is judged later, by `intake`.)
 fn one_length_only(head: &RequestHead, bytes: &[u8]) {
-    let count = |name: header::HeaderName| head.headers.get_all(name).iter().count();
+    let count = |name: header::HeaderName| head.headers.get_all(name).count();
     let (lengths, codings) = (count(header::CONTENT_LENGTH), count(header::TRANSFER_ENCODING));
     assert!(lengths + codings <= 1, "two lengths were accepted");
     match head.framing {

@@ -32,8 +32,8 @@ pub use texts::{Texts, Titles, texts, titles};
 pub const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Room for our own headers and for the challenges, `Allow`, CORS and the like that the caller adds: the map never grows.
-const HEADERS: usize = 24;
+/// Room for our own headers and for the challenges, `Allow`, CORS and the like that the caller adds: the list seldom grows.
+const HEADERS: usize = 14;
 
 /// What is to be said. `detail` is for the developer, fixed text that never repeats what the caller sent; without it the
 /// code's own detail is used, in the language of the answer.
@@ -168,10 +168,7 @@ pub fn render(notice: &Notice<'_>, manner: Manner) -> Response {
     } else {
         Body::full(text)
     };
-    let mut response = Response::new(body);
-    response.status = status;
-    response.headers = headers;
-    response
+    Response { status, headers, body }
 }
 
 /// What every dress carries.

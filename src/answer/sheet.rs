@@ -4,7 +4,6 @@
 
 use aws_lc_rs::digest;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use http::StatusCode;
 use http::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
@@ -51,7 +50,6 @@ pub fn answer(sheet: &Sheet<'_>, contact: &Contact, request_id: RequestId) -> Re
         sheet.body,
     );
     let mut response = Response::new(Body::full(text));
-    response.status = StatusCode::OK;
     let headers = &mut response.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(sheet.language.tag()));

@@ -7,7 +7,6 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 use super::*;
 use crate::config::model::Title;
-use crate::message::Response;
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 const LANGUAGES: [Language; 2] = [Language::Fa, Language::En];

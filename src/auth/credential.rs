@@ -3,10 +3,11 @@
 //! Only syntax is judged here, and only on routes that ask for a level: `auth::admit` calls it there alone. What the
 //! token says is `token`'s business. Nothing is copied.
 
-use crate::fields::Fields;
 use std::borrow::Cow;
 
 use http::header;
+
+use crate::fields::Fields;
 
 /// What was presented.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,8 @@ mod identity;
 mod kept;
 mod to_agency;
 
+use std::collections::HashSet;
+
 use http::header::{self, HeaderName};
 
 pub use self::from_agency::{clean_bodiless, from_agency, is_event_stream};
@@ -45,15 +47,13 @@ fn strip_hop(headers: &mut Fields, present: Present, spared: Option<HeaderName>)
             let usual = [&b"keep-alive"[..], b"upgrade"];
             !usual.iter().any(|usual| option.eq_ignore_ascii_case(usual))
         };
-        let named: Vec<HeaderName> = headers
+        let named: HashSet<HeaderName> = headers
             .get_all(header::CONNECTION)
             .flat_map(|value| list_items(value.as_bytes()).filter(others))
             .filter_map(|option| HeaderName::from_bytes(option).ok())
             .filter(|name| Some(name) != spared.as_ref())
             .collect();
-        for name in named {
-            headers.remove(name);
-        }
+        headers.retain(|name| !named.contains(name));
     }
     remove(headers, present, &HOP);
 }

@@ -1,4 +1,4 @@
-//! Which kinds of fields a message has at all: one look at each name that is there, in place of a look-up in the map for
+//! Which kinds of fields a message has at all: one look at each name that is there, in place of a search for
 //! each of thirty that might be. Most messages have few of them.
 
 use crate::fields::Fields;

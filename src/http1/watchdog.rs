@@ -32,8 +32,11 @@ impl Watchdog {
         self.set_at(Instant::now() + after);
     }
 
-    /// The same for limits of seconds, which may be some milliseconds less: the clock's last tick is cheaper than its time.
+    /// The same, where a second may be some milliseconds less: the clock's last tick is cheaper than its time.
     pub fn set_roughly(&mut self, after: Duration) {
+        if after < Duration::from_secs(1) {
+            return self.set(after);
+        }
         self.set_at(Instant::from_std(last_tick()) + after);
     }
 

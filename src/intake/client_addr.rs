@@ -1,9 +1,10 @@
 //! Who the caller is on the network (contract section 5, "Headers"): the peer, unless the peer is a trusted proxy.
 
-use crate::fields::Fields;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+
+use crate::fields::Fields;
 
 pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     !trusted.is_empty() && {

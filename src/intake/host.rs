@@ -103,12 +103,7 @@ mod tests {
     }
 
     fn name(target: &Target, hosts: &[&'static str]) -> Result<String, &'static str> {
-        // `collect` above replaces; `append` keeps both.
-        let mut map = Fields::new();
-        for host in hosts {
-            map.append(header::HOST, HeaderValue::from_static(host));
-        }
-        of(target, &map, Version::HTTP_11).map(|a| String::from_utf8(a.name().to_vec()).unwrap())
+        of(target, &headers(hosts), Version::HTTP_11).map(|a| String::from_utf8(a.name().to_vec()).unwrap())
     }
 
     /// HP-4

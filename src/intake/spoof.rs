@@ -2,8 +2,9 @@
 //!
 //! Names are compared with `_` read as `-`: agencies behind CGI cannot tell the two apart (SM-11, AS-12).
 
-use crate::fields::Fields;
 use http::header::HeaderName;
+
+use crate::fields::Fields;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keep {

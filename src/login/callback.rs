@@ -5,7 +5,7 @@
 
 use super::authorize::Prompt;
 use super::client::{Failed, TokenAnswer};
-use super::form::{self, Fields};
+use super::form::{self, Entries};
 use super::id_token::{self, Expected, Identity};
 use super::state::Attempt;
 use super::stats::{KeptForm, LoginOutcome};
@@ -58,7 +58,7 @@ impl Login {
         party: &Party,
         attempt: &Attempt,
         path: &[u8],
-        fields: &Fields,
+        fields: &Entries,
         visit: &Visit<'_>,
     ) -> Result<(Identity, TokenAnswer), Ended> {
         // RP-2: a mixed-up SSO is found before its code goes anywhere, by where it answers (RFC 9700 section 4.4.2.2), and by

@@ -60,7 +60,7 @@ fn encode_to(out: &mut String, text: &str) {
 }
 
 /// Names and values, decoded. `None`: too many, or a parameter stands twice, which is never good (RFC 6749 section 3.1).
-pub fn parse(text: &[u8]) -> Option<Fields> {
+pub fn parse(text: &[u8]) -> Option<Entries> {
     let mut fields: Vec<(String, String)> = Vec::new();
     for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
         let at = memchr::memchr(b'=', pair).unwrap_or(pair.len());
@@ -71,7 +71,7 @@ pub fn parse(text: &[u8]) -> Option<Fields> {
         }
         fields.push((name, value));
     }
-    Some(Fields(fields))
+    Some(Entries(fields))
 }
 
 /// The names alone, each once, in their order; at most `max`. For what is shown and not acted on.
@@ -105,9 +105,9 @@ fn decode(text: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-pub struct Fields(Vec<(String, String)>);
+pub struct Entries(Vec<(String, String)>);
 
-impl Fields {
+impl Entries {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }

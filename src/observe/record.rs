@@ -38,7 +38,7 @@ pub struct Record {
     pub verdict: bool,
     /// The answer did not reach its end.
     pub cut: bool,
-    /// When it ended, where nothing of it is waited for any more.
+    /// When it ended, where that was before this is closed.
     pub ended: Option<Instant>,
 }
 

@@ -93,7 +93,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Box<Inbound>) -> Outbound {
     }
     let mut cookies = Vec::new();
     let mut outbound = match pass(&gate, &view, route, &mut arrived, payload, &mut record, &mut cookies).await {
-        Ok(Passed { reply, bytes_in, headers, ends }) => {
+        Ok(Passed { reply, answered, bytes_in, headers, ends }) => {
             let asked = asked(&gate, &view, Some(route), &arrived.method, &headers);
             let lasting = || Lasting {
                 fate: route.fate.clone(),
@@ -101,7 +101,7 @@ pub async fn handle(gate: Rc<Gate>, inbound: Box<Inbound>) -> Outbound {
                 idle: route.way.timeouts.idle,
                 end: session::end_of(&view, route, &ends, gate.worker.clock.now()),
             };
-            let mut outbound = respond::relay(reply, &asked, record, bytes_in, lasting);
+            let mut outbound = respond::relay(reply, answered, &asked, record, bytes_in, lasting);
             if let Ends::WithSession(_) = ends {
                 session::mark(&mut outbound.response);
             }
@@ -119,6 +119,8 @@ pub async fn handle(gate: Rc<Gate>, inbound: Box<Inbound>) -> Outbound {
 /// A reply, and what its answer needs to know of its request.
 struct Passed {
     reply: forward::Reply,
+    /// When its head came.
+    answered: Instant,
     bytes_in: Counter,
     headers: Fields,
     /// What a stream depends on.
@@ -176,7 +178,6 @@ async fn pass(
     let took = answered - sent;
     worker.books.tally.upstream(&pools.agency.name, took);
     record.upstream = Some(took);
-    record.ended = Some(answered.into_std());
     record.bytes_in = bytes_in.get();
     let headers = prepared.into_headers();
     match reply {
@@ -185,7 +186,7 @@ async fn pass(
             if let Some(budget) = budget {
                 budget.tell(&mut reply.headers);
             }
-            Ok(Passed { reply, bytes_in, headers, ends })
+            Ok(Passed { reply, answered: answered.into_std(), bytes_in, headers, ends })
         }
         Err(failure) => {
             arrived.headers = headers;

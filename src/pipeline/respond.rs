@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
@@ -44,18 +44,17 @@ pub struct Asked<'a> {
 /// A year (SEC; RFC 6797 §6.1.1).
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Passes the agency's reply on. The record is closed at the end of the body.
+/// Passes the agency's reply on, whose head came at `answered`. The record is closed at the end of the body.
 pub fn relay(
     reply: Reply,
+    answered: Instant,
     asked: &Asked<'_>,
     mut record: Record,
     bytes_in: Counter,
     lasting: impl FnOnce() -> Lasting,
 ) -> Outbound {
     let Reply { status, headers, body, tunnel } = reply;
-    let mut response = Response::new(Body::Empty);
-    response.status = status;
-    response.headers = headers;
+    let mut response = Response { status, headers, body: Body::Empty };
     let headers = &mut response.headers;
     if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
         headers.insert(X_REQUEST_ID, id);
@@ -72,19 +71,16 @@ pub fn relay(
         count(&record.books().tally.tunnels);
         let lasting = lasting();
         let idle = lasting.idle;
-        record.ended = None;
         let guard = Box::new(Carried { record, _lease: lease, lasting });
         return Outbound { response, tunnel: Some(Tunnel { io, idle, guard }), close: false };
     }
     // Every other answer is finished on the plan it began with.
     let lasting = is_event_stream(&response.headers).then(lasting);
     response.body = match body {
-        Body::Stream(_) => {
-            record.ended = None;
-            Body::stream(Recorded { body, record: Some(record), bytes_in, lasting })
-        }
+        Body::Stream(_) => Body::stream(Recorded { body, record: Some(record), bytes_in, lasting }),
         whole => {
             record.bytes_out = whole.size_hint().lower();
+            record.ended = Some(answered);
             whole
         }
     };

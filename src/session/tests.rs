@@ -6,7 +6,6 @@ use http::header::{COOKIE, SET_COOKIE};
 use super::*;
 use crate::config::defaults;
 use crate::config::model::{SessionKey, SessionStore};
-use crate::fields::Fields;
 use crate::secret::Secret;
 
 const NOW: UnixTime = 1_800_000_000;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::fields::Fields;
 
 const PORTAL: &str = "https://portal.example.ir";
 

@@ -9,7 +9,6 @@ use crate::auth::cache::{CacheStats, Signatures};
 use crate::auth::testing::*;
 use crate::auth::token::MAX_TOKEN;
 use crate::config::model;
-use crate::fields::Fields;
 use crate::limit::forgeries::Forgeries;
 
 struct Gate {

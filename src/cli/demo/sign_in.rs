@@ -21,7 +21,7 @@ use super::serve::{Answer, answer, json};
 use super::sso::{ISSUER, LIFETIME, Sso};
 use crate::answer::escape::markup;
 use crate::clock::{Clock, UnixTime};
-use crate::login::form::{self, Fields, Form};
+use crate::login::form::{self, Entries, Form};
 
 /// As in the demo's config.
 pub const CLIENT: &str = "demo-gateway";
@@ -61,7 +61,7 @@ struct Grant {
 
 /// An authorization request that may be answered.
 struct Asked {
-    fields: Fields,
+    fields: Entries,
     redirect_uri: String,
     /// The lowest that would do.
     level: u8,
@@ -138,7 +138,7 @@ impl Desk {
     }
 
     /// A person chose a level, or to leave.
-    fn take(&self, query: &str, held: Option<String>, chosen: &Fields) -> Answer {
+    fn take(&self, query: &str, held: Option<String>, chosen: &Entries) -> Answer {
         let Some(asked) = Asked::parse(query) else { return bad_request() };
         let Some(level) = chosen.get("level").and_then(|level| level.parse().ok()).filter(|l| (1..=3).contains(l))
         else {
@@ -178,7 +178,7 @@ impl Desk {
     }
 
     /// A code for tokens, once (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
-    fn redeem(&self, fields: &Fields) -> Option<Answer> {
+    fn redeem(&self, fields: &Entries) -> Option<Answer> {
         let grant = self.kept().codes.remove(fields.get("code")?)?;
         let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, fields.get("code_verifier")?.as_bytes()));
         let good = fields.get("grant_type")? == "authorization_code"
@@ -227,7 +227,7 @@ fn held(headers: &HeaderMap) -> Option<String> {
     found.next().map(str::to_owned)
 }
 
-async fn read(body: Incoming) -> Option<Fields> {
+async fn read(body: Incoming) -> Option<Entries> {
     form::parse(&Limited::new(body, MAX_FORM).collect().await.ok()?.to_bytes())
 }
 

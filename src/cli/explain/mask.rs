@@ -1,10 +1,11 @@
 //! What may be shown of a request: names always, values only where nobody's affairs can be in them (PV-4).
 
-use crate::fields::Fields;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{self, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
+
+use crate::fields::Fields;
 
 /// Written by the gateway itself, or about the form of things and not about people.
 const SHOWN: [&str; 19] = [

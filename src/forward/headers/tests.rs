@@ -4,7 +4,6 @@ use http::{StatusCode, Version};
 use super::from_agency::{SOFTWARE, has_foreign_challenge};
 use super::to_agency::{TRACEPARENT, TRACESTATE, X_FORWARDED_PROTO, continued, drop_own_cookies, trace, via};
 use super::*;
-use crate::fields::Fields;
 use crate::forward::failure::Failure;
 use crate::http1::lines::Lines;
 

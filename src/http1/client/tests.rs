@@ -3,7 +3,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::fields::Fields;
 
 const PATIENCE: Patience = Patience { response: Duration::from_secs(5), idle: Duration::from_secs(5) };
 

@@ -37,7 +37,7 @@ impl Labels {
     pub(super) fn of(&mut self, stat: StatId, names: &Names) -> Option<Cow<'_, [u8]>> {
         let at = stat.slot as usize % Labels::MOST;
         if self.0.len() <= at {
-            self.0.resize(at + 1, Label::NOBODYS);
+            self.0.resize((at + 1).next_power_of_two(), Label::NOBODYS);
         }
         let place = &mut self.0[at];
         if place.stat != stat || place.length == 0 {

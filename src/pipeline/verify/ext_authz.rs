@@ -5,6 +5,7 @@
 
 mod messages;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -119,7 +120,8 @@ fn original(check: CheckRequest) -> Result<Inbound, &'static str> {
 
 /// What of the request's own fields an agency must not see, besides `Authorization`.
 fn own_fields(headers: &Fields) -> Vec<String> {
-    headers.keys().filter(|name| is_gateways(name.as_str())).map(|name| name.as_str().to_owned()).collect()
+    let own = headers.keys().map(HeaderName::as_str).filter(|name| is_gateways(name));
+    own.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
 }
 
 fn respond(verdict: Verdict, own: Vec<String>) -> CheckResponse {

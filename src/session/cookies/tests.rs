@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fields::Fields;
 
 fn jar() -> Jar {
     Jar::new(Arc::from("__Host-darvazeh"))
