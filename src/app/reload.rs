@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::notify::Notify;
 use super::started::Started;
@@ -50,9 +50,8 @@ pub async fn serve(reloader: Arc<Reloader>, mut wishes: mpsc::UnboundedReceiver<
         let reloader = reloader.clone();
         let asked = waiting.iter().any(|wish| matches!(wish, Wish::Reload(_)));
         let renewal = waiting.iter().any(|wish| matches!(wish, Wish::Renew));
-        // Reading files and compiling block: not on the runtime that answers probes.
         let work = move || if asked { Some(reloader.reload(renewal)) } else { reloader.renew() };
-        let Ok(Some(outcome)) = tokio::task::spawn_blocking(work).await else { continue };
+        let Some(Some(outcome)) = aside(work).await else { continue };
         for wish in waiting {
             if let Wish::Reload(Some(answer)) = wish {
                 let _ = answer.send(outcome.clone());
@@ -80,6 +79,23 @@ struct Plan {
     changed: Vec<(Arc<ListenerLive>, Arc<str>, Settings)>,
     /// Opened anew: an access log that was moved away is begun again.
     log: Out,
+}
+
+/// What reads files and compiles has a tenth of the weight of what serves, where they share a core: a reload takes its time
+/// from nobody's request, and goes on nevertheless.
+const NICENESS: i32 = 10;
+
+/// Runs `work` on a thread of its own: not on the runtime that answers probes. `None`: there is no thread to be had, or it
+/// panicked, which is a refused reload and no more.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, outcome) = oneshot::channel();
+    let patient = move || {
+        // Of this thread alone, as Linux has it (sched(7)). Without it, it is only less patient.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        let _ = done.send(work());
+    };
+    std::thread::Builder::new().name("reload".into()).spawn(patient).ok()?;
+    outcome.await.ok()
 }
 
 impl Reloader {
