@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{mpsc, oneshot};
 
 use super::notify::Notify;
@@ -81,17 +82,17 @@ struct Plan {
     log: Out,
 }
 
-/// What reads files and compiles has a tenth of the weight of what serves, where they share a core: a reload takes its time
-/// from nobody's request, and goes on nevertheless.
-const NICENESS: i32 = 10;
+/// How much nicer what reads files and compiles is than what serves: where they share a core it has a tenth of the weight, so
+/// that a reload takes its time from nobody's request, and goes on nevertheless.
+const NICER: i32 = 10;
 
 /// Runs `work` on a thread of its own: not on the runtime that answers probes. `None`: there is no thread to be had, or it
 /// panicked, which is a refused reload and no more.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, outcome) = oneshot::channel();
     let patient = move || {
-        // Of this thread alone, as Linux has it (sched(7)). Without it, it is only less patient.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
+        // Of this thread alone, as Linux has it (sched(7)). Where it may not, it only takes its time from others.
+        let _ = getpriority_process(None).and_then(|ours| setpriority_process(None, (ours + NICER).min(19)));
         let _ = done.send(work());
     };
     std::thread::Builder::new().name("reload".into()).spawn(patient).ok()?;
@@ -343,4 +344,18 @@ fn same_demands(old: &ServerTls, new: &ServerTls) -> bool {
         _ => false,
     };
     old.tls13_only == new.tls13_only && old_kind == new_kind && same_roots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reload_is_nicer_than_what_serves_and_its_panic_is_its_own() {
+        let ours = getpriority_process(None).unwrap();
+        let theirs = aside(|| getpriority_process(None).unwrap()).await;
+        assert_eq!(theirs, Some((ours + NICER).min(19)));
+        assert_eq!(getpriority_process(None).unwrap(), ours);
+        assert_eq!(aside(|| panic!("a reload went wrong")).await, None::<()>);
+    }
 }

@@ -58,6 +58,11 @@ class Unit(unittest.TestCase):
         self.assertRegex(unit, r"(?m)^Type=notify$")
         self.assertRegex(unit, r"(?m)^WatchdogSec=\d+s$")
 
+    def test_the_thread_that_reloads_may_be_nicer(self):
+        filters = re.findall(r"^SystemCallFilter=(.+)$", UNIT.read_text(), re.M)
+        taken = max(at for at, calls in enumerate(filters) if calls.startswith("~"))
+        self.assertIn("setpriority", filters[taken + 1 :], "@resources takes it away")
+
     def test_the_socket_is_the_example_listeners(self):
         name = re.search(r"^FileDescriptorName=(\S+)", SOCKET.read_text(), re.M)
         listeners = yaml.safe_load((ROOT / "routes.yaml").read_text())["listeners"]
