@@ -105,8 +105,8 @@ impl Fields {
     }
 
     /// Takes out what `stays` says no of.
-    pub fn retain(&mut self, mut stays: impl FnMut(&HeaderName) -> bool) {
-        self.0.retain(|(name, _)| stays(name));
+    pub fn retain(&mut self, mut stays: impl FnMut(&HeaderName, &HeaderValue) -> bool) {
+        self.0.retain(|(name, value)| stays(name, value));
     }
 }
 
@@ -194,8 +194,11 @@ mod tests {
         assert_eq!(less.remove(VARY).unwrap(), "a");
         assert_eq!(text(&less), [("host", "h"), ("x-a", "1")]);
         assert_eq!(less.remove(COOKIE), None);
-        less.retain(|name| *name != HOST);
+        less.retain(|name, _| *name != HOST);
         assert_eq!(text(&less), [("x-a", "1")]);
+        let mut one_less = all.clone();
+        one_less.retain(|_, value| value != "b");
+        assert_eq!(text(&one_less), [("vary", "a"), ("host", "h"), ("x-a", "1"), ("vary", "c")]);
     }
 
     /// As many lines as a map has no room for names.

@@ -156,7 +156,7 @@ fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> HeaderValue {
 
 /// Removes every `Access-Control-*`.
 fn strip(answer: &mut Fields) {
-    answer.retain(|name| !name.as_str().starts_with("access-control-"));
+    answer.retain(|name, _| !name.as_str().starts_with("access-control-"));
 }
 
 /// A cache must not give one origin what was said to another (Fetch §3.3.7): `Vary: Origin` even where the asking origin

@@ -53,7 +53,7 @@ fn strip_hop(headers: &mut Fields, present: Present, spared: Option<HeaderName>)
             .filter_map(|option| HeaderName::from_bytes(option).ok())
             .filter(|name| Some(name) != spared.as_ref())
             .collect();
-        headers.retain(|name| !named.contains(name));
+        headers.retain(|name, _| !named.contains(name));
     }
     remove(headers, present, &HOP);
 }

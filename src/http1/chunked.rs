@@ -123,7 +123,7 @@ pub fn write_size(out: &mut BytesMut, length: usize) {
 pub fn write_end(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
     out.put_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        trailers.iter().for_each(|(name, value)| head::write_field(out, name.as_str().as_bytes(), value.as_bytes()));
+        head::write_fields(out, trailers);
     }
     out.put_slice(b"\r\n");
 }

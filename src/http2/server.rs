@@ -308,5 +308,5 @@ async fn send_body(mut sending: Sending, idle: Duration) {
 
 /// RFC 9113 §8.2.2: fields of the connection have no place here.
 fn clean(headers: &mut Fields) {
-    headers.retain(|name| ![header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE].contains(name));
+    headers.retain(|name, _| ![header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE].contains(name));
 }

@@ -17,7 +17,7 @@ enum Keep {
 /// Removes what the caller must not say. `trusted`: the peer is one of the listener's `trusted_proxies`.
 pub fn clean(headers: &mut Fields, trusted: bool) {
     // The usual cost is one look at each name's first letter.
-    headers.retain(|name| stays(name, trusted));
+    headers.retain(|name, _| stays(name, trusted));
 }
 
 /// Removes from trailers what must not come that way either (RFC 9110 §6.5.1).
@@ -42,7 +42,7 @@ pub fn clean_trailers(trailers: &mut Fields) {
         "expect",
         "traceparent",
     ];
-    trailers.retain(|name| stays(name, false) && !FORBIDDEN.contains(&name.as_str()));
+    trailers.retain(|name, _| stays(name, false) && !FORBIDDEN.contains(&name.as_str()));
 }
 
 fn stays(name: &HeaderName, trusted: bool) -> bool {

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::config::model::Listener;
 use crate::config::written::Written;
-use crate::http1::head::{HeadFault, HeadLimits, Scan, parse_request, write_field};
+use crate::http1::head::{HeadFault, HeadLimits, Scan, parse_request, write_fields};
 use crate::http1::server::imagined;
 use crate::intake::Arrived;
 use crate::intake::arrived::{Payload, Remains};
@@ -67,9 +67,7 @@ fn write(request: &Written, fields: &[(HeaderName, HeaderValue)]) -> BytesMut {
         out.put_slice(request.authority.as_bytes());
         out.put_slice(b"\r\n");
     }
-    for (name, value) in fields {
-        write_field(&mut out, name.as_str().as_bytes(), value.as_bytes());
-    }
+    write_fields(&mut out, fields.iter().map(|(name, value)| (name, value)));
     out.put_slice(b"\r\n");
     out
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderValue, header};
 
 use crate::fields::Fields;
 use crate::message::cookie_pairs;
@@ -115,15 +115,7 @@ impl Jar {
             let (name, value) = split(pair);
             self.is_ours(if name.is_empty() { split(value).0 } else { name })
         };
-        if !headers.get_all(header::SET_COOKIE).any(ours) {
-            return;
-        }
-        let kept: Vec<HeaderValue> =
-            headers.get_all(header::SET_COOKIE).filter(|value| !ours(value)).cloned().collect();
-        headers.remove(HeaderName::from_static("set-cookie"));
-        for value in kept {
-            headers.append(header::SET_COOKIE, value);
-        }
+        headers.retain(|name, value| *name != header::SET_COOKIE || !ours(value));
     }
 
     /// Sets `value`, in chunks, and clears the chunks beyond that `headers` brought. `None`: too large.

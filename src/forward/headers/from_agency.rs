@@ -52,7 +52,7 @@ fn clean(headers: &mut Fields, present: Present) {
     }
     remove(headers, present, &SOFTWARE);
     if present.has(Present::GATEWAYS) {
-        headers.retain(|name| !is_gateways(name.as_str()));
+        headers.retain(|name, _| !is_gateways(name.as_str()));
     }
     if present.has(Present::SET_COOKIE) {
         refuse_own_cookies(headers);
@@ -96,12 +96,5 @@ fn refuse_own_cookies(headers: &mut Fields) {
         // A cookie without a name, `=NAME=VALUE`, is sent back as `NAME=VALUE` by browsers that take it.
         is_own_cookie(cookie.strip_prefix(b"=").unwrap_or(cookie).trim_ascii_start())
     };
-    if !headers.get_all(header::SET_COOKIE).any(own) {
-        return;
-    }
-    let kept: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).filter(|v| !own(v)).cloned().collect();
-    headers.remove(header::SET_COOKIE);
-    for value in kept {
-        headers.append(header::SET_COOKIE, value);
-    }
+    headers.retain(|name, value| *name != header::SET_COOKIE || !own(value));
 }

@@ -1,10 +1,9 @@
 //! Heads and fields as bytes.
 
 use bytes::{BufMut, BytesMut};
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::digits::Digits;
-use crate::fields::Fields;
 
 /// `HTTP/1.1 200 OK` and its line end.
 pub fn write_status_line(out: &mut BytesMut, status: StatusCode) {
@@ -19,8 +18,8 @@ pub fn write_status_line(out: &mut BytesMut, status: StatusCode) {
     out.put_slice(b"\r\n");
 }
 
-pub fn write_fields(out: &mut BytesMut, headers: &Fields) {
-    for (name, value) in headers.iter() {
+pub fn write_fields<'f>(out: &mut BytesMut, fields: impl IntoIterator<Item = (&'f HeaderName, &'f HeaderValue)>) {
+    for (name, value) in fields {
         write_field(out, name.as_str().as_bytes(), value.as_bytes());
     }
 }

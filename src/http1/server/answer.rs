@@ -160,7 +160,7 @@ fn write_head(out: &mut BytesMut, status: StatusCode, headers: &Fields, coding: 
 
 pub(super) fn write_interim(out: &mut BytesMut, status: StatusCode, headers: &Fields) {
     write_status_line(out, status);
-    write_fields(out, headers);
+    write_fields(out, headers.iter());
     out.put_slice(b"\r\n");
 }
 
