@@ -3,6 +3,8 @@
 //! How to add one: count it in a worker's `Tally` (or in an atomic of the control plane), sum it here, and describe it in
 //! `docs/operations.md`. Label values come from closed sets only: names of the configuration, codes, methods, statuses.
 
+mod agencies;
+mod family;
 mod login;
 
 use std::collections::HashMap;
@@ -14,20 +16,18 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{self, HeaderValue};
 use http_body_util::Full;
-use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
+use self::family::{counter, family, gauge, histogram, single};
 use super::control::Control;
 use crate::auth::keys::RefreshOutcome;
-use crate::balance::Spent;
-use crate::balance::bulkhead::Full as NoRoom;
 use crate::balance::ledger::LedgerReport;
-use crate::balance::outlier::Reason;
 use crate::balance::pool::EndpointReport;
 use crate::live::Snapshot;
 use crate::observe::StatId;
 use crate::observe::names::RouteName;
-use crate::observe::tally::{BUCKETS, Histogram, RouteTally};
+use crate::observe::tally::{Histogram, RouteTally};
 use crate::session::{Ended, Sessions};
 use crate::words::METHODS;
 
@@ -58,8 +58,8 @@ pub async fn answer(control: &Control) -> Response<Full<Bytes>> {
     families.extend(shared_rates(&snapshot, &sums));
     families.extend(tokens(control, &snapshot));
     families.extend(sessions(&snapshot.sessions));
-    families.extend(upstreams(&snapshot, &sums));
-    families.extend(bulkheads(&snapshot, &sums));
+    families.extend(agencies::upstreams(&snapshot, &sums));
+    families.extend(agencies::bulkheads(&snapshot, &sums));
     families.extend(configuration(control, &snapshot));
     if snapshot.login.is_on() {
         families.extend(login::families(snapshot.login.stats()));
@@ -269,104 +269,6 @@ fn sessions(sessions: &Sessions) -> Vec<MetricFamily> {
     vec![open, created, ended, revoked, lost, up, failures]
 }
 
-fn upstreams(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
-    let mut durations =
-        family("upstream_duration_seconds", MetricType::HISTOGRAM, "From sending to the head of the agency's answer.");
-    for (agency, seen) in &sums.agencies {
-        durations.mut_metric().push(histogram(&[("agency", agency)], seen));
-    }
-    let mut healthy = family(
-        "upstream_endpoint_healthy",
-        MetricType::GAUGE,
-        "1 while an endpoint is used: its checks call it well, and it is not ejected.",
-    );
-    let mut checks = family("upstream_health_checks_total", MetricType::COUNTER, "Answers to health checks.");
-    let mut ejections = family("upstream_ejections_total", MetricType::COUNTER, "Times an endpoint was ejected.");
-    let mut stays = family(
-        "upstream_near_ratio",
-        MetricType::GAUGE,
-        "Part of the requests that stay in the gateway's zone, by the endpoints that are used there.",
-    );
-    let mut spilled = family(
-        "upstream_spilled_total",
-        MetricType::COUNTER,
-        "Requests that an endpoint got because endpoints in the gateway's zone were out.",
-    );
-    let mut addresses = family("upstream_addresses", MetricType::GAUGE, "Addresses of an endpoint's name.");
-    let mut connections =
-        family("upstream_connections_total", MetricType::COUNTER, "Exchanges by how their connection was had.");
-    for agency in &snapshot.agencies {
-        if let (Some(near), Some(percent)) = (&agency.near, agency.near_percent()) {
-            let labels = [("agency", &*agency.name), ("zone", &*near.zone)];
-            stays.mut_metric().push(gauge(&labels, f64::from(percent) / 100.0));
-        }
-        for (at, endpoint) in agency.endpoints.iter().enumerate() {
-            let labels = [("agency", &*agency.name), ("endpoint", &*endpoint.endpoint.url)];
-            let vitals = &endpoint.vitals;
-            let is_used = vitals.health.is_healthy() && !vitals.ejection.is_ejected();
-            healthy.mut_metric().push(gauge(&labels, f64::from(u8::from(is_used))));
-            if agency.health.is_some() {
-                let (passed, failed) = vitals.health.checks();
-                for (outcome, count) in [("passed", passed), ("failed", failed)] {
-                    checks.mut_metric().push(counter(&[labels[0], labels[1], ("outcome", outcome)], count));
-                }
-            }
-            for reason in Reason::ALL {
-                let labels = [labels[0], labels[1], ("reason", reason.as_str())];
-                ejections.mut_metric().push(counter(&labels, vitals.ejection.total(reason)));
-            }
-            addresses.mut_metric().push(gauge(&labels, vitals.addresses.count() as f64));
-            let seen = sums.endpoints.get(&endpoint.uid).copied().unwrap_or_default();
-            if agency.near.as_ref().is_some_and(|near| !near.has(at)) {
-                spilled.mut_metric().push(counter(&labels, seen.spilled));
-            }
-            for (outcome, count) in [("opened", seen.opened), ("reused", seen.reused), ("failed", seen.failed)] {
-                let labels = [labels[0], labels[1], ("outcome", outcome)];
-                connections.mut_metric().push(counter(&labels, count));
-            }
-        }
-    }
-    vec![durations, healthy, checks, ejections, stays, spilled, addresses, connections]
-}
-
-/// What agencies have under way of what they may, and what was spent on asking again.
-fn bulkheads(snapshot: &Snapshot, sums: &Sums) -> Vec<MetricFamily> {
-    let mut under_way = family("upstream_in_flight", MetricType::GAUGE, "Requests that an agency has under way.");
-    let mut limits = family("upstream_limit", MetricType::GAUGE, "How many it may have under way now.");
-    let mut queued = family("upstream_queued", MetricType::GAUGE, "Requests that wait for a place at an agency.");
-    let mut open = family("upstream_connections_open", MetricType::GAUGE, "Open connections to an agency.");
-    let mut saturated =
-        family("upstream_saturated", MetricType::GAUGE, "1 from when an agency was full until half of it is free.");
-    let mut overloaded = family(
-        "upstream_overloaded_total",
-        MetricType::COUNTER,
-        "Requests turned away because their agency had as much as it may.",
-    );
-    let mut retries = family("retries_total", MetricType::COUNTER, "Requests sent again, and those that could not be.");
-    let mut hedges = family("hedges_total", MetricType::COUNTER, "Reads asked of a second endpoint, and those not.");
-    for agency in &snapshot.agencies {
-        let (name, bulkhead) = ([("agency", &*agency.name)], &agency.bulkhead);
-        agency.settle();
-        under_way.mut_metric().push(gauge(&name, f64::from(bulkhead.under_way())));
-        limits.mut_metric().push(gauge(&name, f64::from(agency.limit())));
-        queued.mut_metric().push(gauge(&name, f64::from(bulkhead.queued())));
-        open.mut_metric().push(gauge(&name, f64::from(bulkhead.connections())));
-        saturated.mut_metric().push(gauge(&name, f64::from(u8::from(bulkhead.is_saturated()))));
-        for why in NoRoom::ALL {
-            let labels = [name[0], ("reason", why.as_str())];
-            overloaded.mut_metric().push(counter(&labels, bulkhead.turned_away(why)));
-        }
-        let spent = sums.ledgers.get(&agency.name).copied().unwrap_or_default();
-        for of in Spent::RETRIES {
-            retries.mut_metric().push(counter(&[name[0], ("outcome", of.as_str())], spent.of(of)));
-        }
-        for of in Spent::HEDGES.into_iter().filter(|_| agency.hedge.is_some()) {
-            hedges.mut_metric().push(counter(&[name[0], ("outcome", of.as_str())], spent.of(of)));
-        }
-    }
-    vec![under_way, limits, queued, open, saturated, overloaded, retries, hedges]
-}
-
 fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut info = family("config_info", MetricType::GAUGE, "The configuration in force, by the SHA-256 of its file.");
     info.mut_metric().push(gauge(&[("sha256", &snapshot.config.sha256)], 1.0));
@@ -404,62 +306,4 @@ fn configuration(control: &Control, snapshot: &Snapshot) -> Vec<MetricFamily> {
     );
     waiting.mut_metric().push(gauge(&[], control.reloads.waiting().len() as f64));
     vec![info, expiry, reloads, upgrades, refused, kept, waiting]
-}
-
-fn family(name: &str, kind: MetricType, help: &str) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(format!("darvazeh_{name}"));
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family
-}
-
-fn single(name: &str, help: &str, value: u64) -> MetricFamily {
-    let mut family = family(name, MetricType::COUNTER, help);
-    family.mut_metric().push(counter(&[], value));
-    family
-}
-
-fn labelled(labels: &[(&str, &str)]) -> Metric {
-    let pairs = labels.iter().map(|(name, value)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    });
-    Metric::from_label(pairs.collect())
-}
-
-fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
-    let mut metric = labelled(labels);
-    let mut counter = Counter::default();
-    counter.set_value(value as f64);
-    metric.set_counter(counter);
-    metric
-}
-
-fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
-    let mut metric = labelled(labels);
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    metric.set_gauge(gauge);
-    metric
-}
-
-fn histogram(labels: &[(&str, &str)], seen: &Histogram) -> Metric {
-    let mut metric = labelled(labels);
-    let mut histogram = prometheus::proto::Histogram::default();
-    let mut below = 0;
-    let buckets = BUCKETS.iter().zip(seen.counts).map(|(bound, count)| {
-        below += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(below);
-        bucket
-    });
-    histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(seen.counts.iter().sum());
-    histogram.set_sample_sum(seen.sum_nanos as f64 / 1e9);
-    metric.set_histogram(histogram);
-    metric
 }

@@ -2,7 +2,7 @@
 
 use prometheus::proto::{MetricFamily, MetricType};
 
-use super::{counter, family};
+use super::family::{counter, family};
 use crate::login::stats::{KeptForm, LoginOutcome, LogoutKind, RefreshOutcome, Stats};
 
 pub(super) fn families(stats: &Stats) -> Vec<MetricFamily> {
