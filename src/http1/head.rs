@@ -99,8 +99,9 @@ pub fn parse_request(
     if buffer.as_ref() == b"\r" {
         return Ok(None);
     }
-    let (end, ends) = match scan.ends_of_lines(buffer, limits.block) {
-        Ok(Some(found)) => found,
+    let mut ends = Ends::default();
+    let end = match scan.ends_of_lines(buffer, limits.block, &mut ends) {
+        Ok(Some(end)) => end,
         Ok(None) => return uri_in_bounds(buffer, limits).map(|()| None),
         Err(fault) => return Err(uri_in_bounds(buffer, limits).err().unwrap_or(fault)),
     };
@@ -159,7 +160,12 @@ pub fn parse_response(
     limits: &HeadLimits,
     method: &Method,
 ) -> Result<Option<(ResponseHead, Framing)>, HeadFault> {
-    let Some((end, ends)) = scan.ends_of_lines(buffer, limits.block)? else { return Ok(None) };
+    // Asked for before anything can have come.
+    if buffer.is_empty() {
+        return Ok(None);
+    }
+    let mut ends = Ends::default();
+    let Some(end) = scan.ends_of_lines(buffer, limits.block, &mut ends)? else { return Ok(None) };
     *scan = Scan::default();
     let head = buffer.split_to(end).freeze();
     response_head(&head, &ends, limits, method).map(Some)

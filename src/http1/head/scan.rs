@@ -19,16 +19,19 @@ impl Scan {
         self.search(buffer, limit, |_| {})
     }
 
-    /// The same, with the ends of the lines, which a head that came at once has all noted.
-    pub(super) fn ends_of_lines(&mut self, buffer: &[u8], limit: usize) -> Result<Option<(usize, Ends)>, HeadFault> {
-        let mut ends = Ends::default();
+    /// The same, and notes in `ends` where lines end: all that there is room for, of a head that came at once.
+    pub(super) fn ends_of_lines(
+        &mut self,
+        buffer: &[u8],
+        limit: usize,
+        ends: &mut Ends,
+    ) -> Result<Option<usize>, HeadFault> {
         let comes_at_once = self.seen == 0;
-        let end = self.search(buffer, limit, |at| {
+        self.search(buffer, limit, |at| {
             if comes_at_once {
                 ends.note(at);
             }
-        })?;
-        Ok(end.map(|end| (end, ends)))
+        })
     }
 
     fn search(&mut self, buffer: &[u8], limit: usize, mut note: impl FnMut(usize)) -> Result<Option<usize>, HeadFault> {
@@ -49,7 +52,7 @@ impl Scan {
 }
 
 /// Where the first lines of a head end: as many as usual ones have. The rest are searched for once more.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Ends {
     at: [u32; 32],
     count: usize,
