@@ -12,8 +12,9 @@ use std::task::{Context, Poll};
 use http::Method;
 use ipnet::IpNet;
 
-use super::handle::{handle, refuse_unread};
+use super::handle::refuse_unread;
 use super::refusal::Refusal;
+use super::seat::Seat;
 use super::worker::Worker;
 use crate::fields::Fields;
 use crate::http1::head::HeadFault;
@@ -57,9 +58,10 @@ pub struct Shared(pub Rc<Gate>);
 impl Service for Shared {
     fn call(&self, inbound: Inbound) -> impl Future<Output = Outbound> + Unpin {
         let gate = self.0.clone();
-        // The room first, and then what goes into it: else all of it, 3 KB, is put together elsewhere and moved.
-        let (request, inbound) = (Box::new_uninit(), Box::write(Box::new_uninit(), inbound));
-        Caught { gate: gate.clone(), request: Box::into_pin(Box::write(request, handle(gate, inbound))) }
+        // The room first, and then what goes into it: else it is put together elsewhere and moved.
+        let inbound = Box::write(Box::new_uninit(), inbound);
+        let seat = Some(gate.worker.seats.take(gate.clone(), inbound));
+        Caught { gate, seat }
     }
 
     fn refuse(&self, fault: HeadFault) -> Outbound {
@@ -72,19 +74,29 @@ impl Service for Shared {
 }
 
 /// One request's panic is that request's 500, not everybody's outage.
-struct Caught<F> {
+struct Caught {
     gate: Rc<Gate>,
-    request: Pin<Box<F>>,
+    /// Gone once there is an answer.
+    seat: Option<Seat>,
 }
 
-impl<F: Future<Output = Outbound>> Future for Caught<F> {
+impl Future for Caught {
     type Output = Outbound;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outbound> {
-        // Sound: a request that panicked is never polled again, and what it shared with others are counters.
-        match catch_unwind(AssertUnwindSafe(|| self.request.as_mut().poll(cx))) {
-            Ok(polled) => polled,
-            Err(_) => Poll::Ready(refuse_unread(&self.gate, Refusal::Internal)),
+        let Caught { gate, seat } = &mut *self;
+        let Some(at_work) = seat else { return Poll::Pending };
+        // Sound: a seat whose request panicked is never polled again, and what it shared with others are counters.
+        match catch_unwind(AssertUnwindSafe(|| at_work.poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(outbound)) => {
+                seat.take().into_iter().for_each(|seat| gate.worker.seats.free(seat));
+                Poll::Ready(outbound)
+            }
+            Err(_) => {
+                *seat = None;
+                Poll::Ready(refuse_unread(gate, Refusal::Internal))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::seat::Seats;
 use crate::auth::TokenCache;
 use crate::balance::{AgencyPools, Pools};
 use crate::clock::Clock;
@@ -30,6 +31,7 @@ pub struct Worker {
     pub books: Books,
     pub clock: Clock,
     pub overload: Overload,
+    pub seats: Seats,
     /// Wakes long-lived streams when another snapshot is in force.
     pub streams: Closing,
     view: RefCell<Rc<View>>,
@@ -51,10 +53,10 @@ impl Worker {
         let pools = Pools::default();
         let seen = live.generation();
         let view = View::of(live.load(), &pools, None);
-        let (streams, overload) = Default::default();
+        let (streams, overload, seats) = Default::default();
         let sessions = Known::new(SESSIONS);
         let view = RefCell::new(Rc::new(view));
-        Worker { live, cache, sessions, pools, books, clock, overload, streams, view, seen: Cell::new(seen) }
+        Worker { live, cache, sessions, pools, books, clock, overload, seats, streams, view, seen: Cell::new(seen) }
     }
 
     /// What is in force now. One atomic read, unless it has changed.
