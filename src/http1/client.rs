@@ -9,7 +9,7 @@ mod upload;
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -155,7 +155,7 @@ impl Upstream {
 
     /// True when an idle connection was closed, or spoke out of turn, while nobody looked. No system call when quiet.
     pub fn is_stale(&mut self) -> bool {
-        self.wire.poll_fill(&mut Context::from_waker(Waker::noop())).is_ready()
+        !self.wire.is_quiet()
     }
 
     /// Sends the request and waits for the head of its answer. `home` takes the connection back when it can be used again.
@@ -201,7 +201,7 @@ impl Upstream {
             return Poll::Ready(Err(Failure::RequestBody(error)));
         }
         if upload.take_progress() {
-            self.dog.set(patience.response);
+            self.dog.set_roughly(patience.response);
         }
         loop {
             let parsed = head::parse_response(&mut self.wire.unread, scan, &ANSWER_LIMITS, method);

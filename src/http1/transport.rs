@@ -6,10 +6,10 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
@@ -199,6 +199,18 @@ impl Wire {
         Poll::Ready(Ok(read))
     }
 
+    /// Whether nothing came, and nothing was closed, while nobody looked. Nobody is woken for what comes later; no system call
+    /// while it is quiet.
+    pub fn is_quiet(&mut self) -> bool {
+        let holds_nothing = self.is_dry || matches!(self.io, Transport::Tcp(_));
+        // What is asked of a socket that is not ready is not done.
+        let is_ready = || self.io.tcp().try_io(Interest::READABLE, || Ok(())).is_ok();
+        if !self.eof && holds_nothing && !is_ready() {
+            return true;
+        }
+        self.poll_fill(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
     /// Like [`poll_fill`](Wire::poll_fill) for bodies: straight into a large buffer, no copy.
     pub fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.eof {
@@ -324,5 +336,21 @@ mod tests {
         assert_eq!(wire.unread, b"again"[..]);
         drop(far);
         assert_eq!(poll_fn(|cx| wire.poll_fill(cx)).await.unwrap(), 0);
+    }
+
+    /// Whether it speaks out of turn, or is closed.
+    #[tokio::test]
+    async fn an_idle_connection_is_quiet_until_something_comes() {
+        for says in [&b"x"[..], b""] {
+            let (mut wire, mut far) = wire().await;
+            assert!(wire.is_quiet() && wire.is_quiet());
+            far.write_all(says).await.unwrap();
+            far.shutdown().await.unwrap();
+            // Noticed when the runtime has looked at its sockets.
+            while wire.is_quiet() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!((&wire.unread[..], wire.eof), (says, says.is_empty()));
+        }
     }
 }
