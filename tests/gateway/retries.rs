@@ -190,6 +190,7 @@ async fn a_grpc_timeout_is_lowered() {
     let fields = ["Content-Type: application/grpc", "grpc-timeout: 20S", "Content-Length: 0"];
     caller.send(request("POST", "/open", &fields)).await.expect("open");
     gateway.metrics_when("it waits", |all| all.sum("darvazeh_upstream_queued", &[]) == 1.0).await;
+    // The time that the call is to lose here.
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     inside.send(ok("")).await.expect("open");
     // Its worker may not be the one whose connection is free now.

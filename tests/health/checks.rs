@@ -176,6 +176,7 @@ async fn what_is_under_way_at_an_ill_endpoint_is_not_cut() {
         }
     };
     endpoint_when(&gateway, 0, "healthy", false).await;
+    // The exchange under way has outlived the verdict by some checks: there is no event that would say so.
     tokio::time::sleep(Duration::from_millis(50)).await;
     inside.send(crate::support::agency::ok("late")).await.expect("open");
     assert_eq!(caller.answer().await.text(), "late");

@@ -44,6 +44,7 @@ async fn without_checks_an_endpoint_is_taken_for_healthy() {
     reloaded(&gateway, &over(&[&agency.url()], "health: off")).await;
     assert_passed(&send(&gateway, get("/open", &[])).await);
     let asked = agency.checks().len();
+    // That nothing comes is no event: ten intervals are waited for.
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(agency.checks().len(), asked);
     said_once(&gateway, &[&agency.url(), "not checked any more"]).await;
