@@ -174,6 +174,41 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// A caller as one agency knows them, and nobody else does (PV-1): a version, a dot, and 43 characters of base64url. Here by
+/// value: it is read with every request, and no place elsewhere in memory need be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PairwiseSubject {
+    text: [u8; PairwiseSubject::MAX],
+    len: u8,
+}
+
+impl PairwiseSubject {
+    /// Letters and digits of a version.
+    pub const VERSION: usize = 16;
+    const MAX: usize = PairwiseSubject::VERSION + 1 + 43;
+
+    /// `None`: it is longer than one can be.
+    pub fn new(text: &str) -> Option<PairwiseSubject> {
+        let mut subject = PairwiseSubject { text: [0; PairwiseSubject::MAX], len: text.len() as u8 };
+        subject.text.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(subject)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.len)]
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("it was text")
+    }
+}
+
+impl fmt::Debug for PairwiseSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// `http` or `https`, as the client spoke to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scheme {

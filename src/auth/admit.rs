@@ -1,5 +1,6 @@
 //! Credential -> token -> key -> claims -> level, age, scopes: a permit, or the first reason against (BE-8).
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,7 +148,7 @@ async fn prove(
     sender: Option<Sender<'_>>,
     cache: &TokenCache,
     now: UnixTime,
-) -> Result<Arc<Verified>, Denied> {
+) -> Result<Rc<Verified>, Denied> {
     let unproved = token::read(token68(token)?, &issuer.model)?;
     unproved.claims.judge(&issuer.model, now)?;
     let key = issuer.key(unproved.kid.as_deref(), unproved.algorithm).await.map_err(|missing| match missing {
@@ -166,7 +167,7 @@ async fn prove(
     }
     count(&signatures.good);
     sender.iter().for_each(|sender| sender.proved(hash));
-    let verified = Arc::new(verified(&unproved.claims, issuer)?);
+    let verified = Rc::new(verified(&unproved.claims, issuer)?);
     let skew = i64::try_from(issuer.model.clock_skew.as_secs()).unwrap_or(0);
     cache.insert(place, token, verified.clone(), (issuer, key.life(), verified.exp.saturating_add(skew)));
     Ok(verified)

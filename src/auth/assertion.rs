@@ -24,6 +24,7 @@ use crate::clock::UnixTime;
 use crate::config::model::{AssertionSettings, SecretSource};
 use crate::private_file;
 use crate::secret::Secret;
+use crate::words::PairwiseSubject;
 
 /// The contract's bound, seconds.
 const MAX_LIFETIME: i64 = 60;
@@ -103,14 +104,14 @@ impl Signer {
 
     /// `X-Gateway-Assertion` for this request. Every assertion has its own `jti` (the request's randomness). An anonymous
     /// caller is level 0 and has no `sub`.
-    pub fn assertion(&self, permit: &Permit, agency: &str, now: UnixTime) -> HeaderValue {
+    pub fn assertion(&self, permit: &Permit, agency: &Arc<str>, now: UnixTime) -> HeaderValue {
         let mut random = [0; 16];
         aws_lc_rs::rand::fill(&mut random).expect("the system gives randomness");
         let (token, subject) = (permit.token(), self.pairwise(permit, agency));
         let claims = Assertion {
             iss: &self.issuer,
             aud: agency,
-            sub: subject.as_deref(),
+            sub: subject.as_ref().map(PairwiseSubject::as_str),
             acr: token.and_then(|t| t.acr.as_deref()),
             level: permit.level().number(),
             auth_time: token.and_then(|t| t.auth_time),
@@ -129,7 +130,7 @@ impl Signer {
     }
 
     /// The subject as this agency alone knows it; cached with the token.
-    pub fn pairwise(&self, permit: &Permit, agency: &str) -> Option<Arc<str>> {
+    pub fn pairwise(&self, permit: &Permit, agency: &Arc<str>) -> Option<PairwiseSubject> {
         let token = permit.token()?;
         let make = || self.pairwise.subject(agency, &token.issuer, &token.subject);
         Some(token.pairwise.get_or_make(self.pairwise.mark, agency, make))
@@ -160,19 +161,22 @@ struct Pairwise {
 
 impl Pairwise {
     /// `ver.` and base64url of HMAC-SHA-256(K, "nw1" 0 sector 0 iss 0 sub), the sector being the agency.
-    fn subject(&self, agency: &str, issuer: &str, subject: &str) -> Arc<str> {
+    fn subject(&self, agency: &str, issuer: &str, subject: &str) -> PairwiseSubject {
         let mut context = hmac::Context::with_key(&self.key);
         for part in ["nw1", "\0", agency, "\0", issuer, "\0", subject] {
             context.update(part.as_bytes());
         }
         let mut text = format!("{}.", self.version);
         URL_SAFE_NO_PAD.encode_string(context.sign().as_ref(), &mut text);
-        text.into()
+        PairwiseSubject::new(&text).expect("its version is short")
     }
 
     fn read(path: &Path) -> Result<Pairwise, String> {
         let bytes = private_file::read_bounded(path, 1024).map_err(|e| format!("{}: {e}", path.display()))?;
-        let malformed = || format!("{}: not a pairwise secret (VERSION.BASE64URL of 32 bytes)", path.display());
+        let malformed = || {
+            let form = "VERSION.BASE64URL: 1 to 16 letters and digits, and 32 bytes";
+            format!("{}: not a pairwise secret ({form})", path.display())
+        };
         Pairwise::parse(&bytes).ok_or_else(malformed)
     }
 
@@ -181,7 +185,8 @@ impl Pairwise {
         let (version, secret) = std::str::from_utf8(bytes).ok()?.trim_end().split_once('.')?;
         let secret = URL_SAFE_NO_PAD.decode(secret).ok()?;
         let plain = version.bytes().all(|b| b.is_ascii_alphanumeric());
-        if secret.len() != SECRET_LEN || version.is_empty() || !plain {
+        let fits = (1..=PairwiseSubject::VERSION).contains(&version.len());
+        if secret.len() != SECRET_LEN || !fits || !plain {
             return None;
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);

@@ -4,9 +4,11 @@
 //! distributed by S3-FIFO (Yang et al., SOSP 2023): what comes once passes through a small queue, so that a flood of
 //! one-time tokens cannot drive out those that come again. Used by `auth::admit` alone.
 
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
@@ -78,13 +80,16 @@ pub(super) fn hash(token: &[u8]) -> u64 {
 }
 
 pub(super) enum Looked {
-    Hit(Arc<Verified>),
+    Hit(Rc<Verified>),
     Miss(Place),
 }
 
+/// In one cache line: where tokens take turns, each of them is fetched from far.
+#[repr(align(64))]
 struct Entry {
+    place: u64,
     token: Box<[u8]>,
-    verified: Arc<Verified>,
+    verified: Rc<Verified>,
     /// Weak, so that an issuer that was reloaded away is not kept running; compared by address, which a `Weak` reserves.
     issuer: Weak<Issuer>,
     key: Arc<KeyLife>,
@@ -92,6 +97,8 @@ struct Entry {
     ends: UnixTime,
     lives: Cell<u8>,
 }
+
+const _: () = assert!(size_of::<Entry>() == 64);
 
 impl Entry {
     fn cost(&self) -> usize {
@@ -102,6 +109,27 @@ impl Entry {
         now < self.ends && self.key.is_alive() && std::ptr::eq(self.issuer.as_ptr(), Arc::as_ptr(issuer))
     }
 }
+
+/// Found by its place.
+impl Borrow<u64> for Entry {
+    fn borrow(&self) -> &u64 {
+        &self.place
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place.hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Entry {}
 
 impl TokenCache {
     /// `capacity`: tokens, at least 16.
@@ -118,14 +146,20 @@ impl TokenCache {
     pub(super) fn look(&self, token: &[u8], issuer: &Arc<Issuer>, now: UnixTime) -> Looked {
         let place = Place::of(token);
         let shelf = self.shelf.borrow();
-        match shelf.entries.get(&place.0).filter(|entry| *entry.token == *token) {
-            Some(entry) if entry.is_good(issuer, now) => {
-                entry.lives.set((entry.lives.get() + 1).min(LIVES));
-                count(&self.stats.hit);
-                return Looked::Hit(entry.verified.clone());
-            }
-            Some(_) => count(&self.stats.stale),
-            None => count(&self.stats.miss),
+        let Some(entry) = shelf.entries.get(&place.0) else {
+            count(&self.stats.miss);
+            return Looked::Miss(place);
+        };
+        // Before the comparison: what was proved lies elsewhere, and both are fetched at once.
+        let verified = entry.verified.clone();
+        if *entry.token != *token {
+            count(&self.stats.miss);
+        } else if entry.is_good(issuer, now) {
+            entry.lives.set((entry.lives.get() + 1).min(LIVES));
+            count(&self.stats.hit);
+            return Looked::Hit(verified);
+        } else {
+            count(&self.stats.stale);
         }
         Looked::Miss(place)
     }
@@ -135,13 +169,13 @@ impl TokenCache {
         &self,
         Place(place): Place,
         token: &[u8],
-        verified: Arc<Verified>,
+        verified: Rc<Verified>,
         proof: (&Arc<Issuer>, &Arc<KeyLife>, UnixTime),
     ) {
         let (issuer, key, ends) = proof;
         let (issuer, key) = (Arc::downgrade(issuer), key.clone());
-        let entry = Entry { token: token.into(), verified, issuer, key, ends, lives: Cell::new(0) };
-        self.shelf.borrow_mut().put(place, entry);
+        let entry = Entry { place, token: token.into(), verified, issuer, key, ends, lives: Cell::new(0) };
+        self.shelf.borrow_mut().put(entry);
     }
 }
 
@@ -149,7 +183,7 @@ impl TokenCache {
 struct Shelf {
     capacity: usize,
     bytes: usize,
-    entries: HashMap<u64, Entry, BuildHasherDefault<Already>>,
+    entries: HashSet<Entry, BuildHasherDefault<Already>>,
     small: VecDeque<u64>,
     main: VecDeque<u64>,
     /// Hashes of those that left `small` unasked for: who comes back is a regular.
@@ -162,7 +196,7 @@ impl Shelf {
         Shelf {
             capacity,
             bytes: 0,
-            entries: HashMap::default(),
+            entries: HashSet::default(),
             small: VecDeque::new(),
             main: VecDeque::new(),
             ghosts: VecDeque::new(),
@@ -170,9 +204,10 @@ impl Shelf {
         }
     }
 
-    fn put(&mut self, hash: u64, entry: Entry) {
+    fn put(&mut self, entry: Entry) {
+        let hash = entry.place;
         self.bytes += entry.cost();
-        let new = match self.entries.insert(hash, entry) {
+        let new = match self.entries.replace(entry) {
             Some(old) => {
                 self.bytes -= old.cost();
                 false

@@ -3,6 +3,7 @@
 //! What is believed here was proved by an ID token when the session began, and is kept by the gateway itself. Whoever can
 //! call this can open every route: a test holds it to the one file of the pipeline that loads sessions.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ impl Verified {
 /// Judges level, age and scopes of a session's caller (BE-8). `skew`: the issuer's.
 pub fn admit_session(
     requirement: &Requirement,
-    caller: &Arc<Verified>,
+    caller: &Rc<Verified>,
     skew: Duration,
     now: UnixTime,
 ) -> Result<Permit, Denied> {

@@ -3,6 +3,7 @@
 //! Everything but the token is judged as `admit` judges it. The permit that comes of it proves nothing about anybody, so
 //! it must not meet a request that came over a network: a test holds this module to its two callers.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub fn suppose(
     credential::presented(headers, query)?;
     let verified = verified(caller.ok_or(Denied::TokenMissing)?, requirement, now);
     assurance::judge(requirement, &verified, skew, now)?;
-    Ok(Permit::of(Some(Arc::new(verified))))
+    Ok(Permit::of(Some(Rc::new(verified))))
 }
 
 fn verified(caller: &SupposedCaller, requirement: &Requirement, now: UnixTime) -> Verified {

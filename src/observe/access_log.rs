@@ -17,7 +17,7 @@ use self::text::{Day, Labels, format};
 use super::names::{Names, StatId};
 use super::tally::Tally;
 use crate::config::model::AccessLog;
-use crate::words::{Code, Level, RequestId};
+use crate::words::{Code, Level, PairwiseSubject, RequestId};
 
 /// Lines a worker gathers before it hands them over; the worker's tick hands over what is there.
 const BATCH: usize = 256;
@@ -34,7 +34,7 @@ pub struct Line {
     pub status: u16,
     pub code: Option<Code>,
     pub level: Level,
-    pub subject: Option<Arc<str>>,
+    pub subject: Option<PairwiseSubject>,
     pub took: Duration,
     pub upstream: Option<Duration>,
     pub bytes_in: u64,
@@ -189,7 +189,7 @@ mod tests {
             status: 401,
             code: Some(Code::TokenMissing),
             level: Level::TWO,
-            subject: Some("1.abc".into()),
+            subject: PairwiseSubject::new("1.abc"),
             took: Duration::from_micros(42),
             upstream: None,
             bytes_in: 1,

@@ -3,13 +3,12 @@
 //! Closing is `Drop`: whatever happens to a request, it is counted once and logged once.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access_log::{Line, LogBuffer};
 use super::names::{Lease, StatId};
 use super::tally::{Outcome, Tally};
-use crate::words::{Code, Level, RequestId};
+use crate::words::{Code, Level, PairwiseSubject, RequestId};
 
 /// Where a worker's records go.
 #[derive(Clone)]
@@ -30,7 +29,7 @@ pub struct Record {
     pub code: Option<Code>,
     pub level: Level,
     /// The caller as the agency knows it: never `sub`.
-    pub subject: Option<Arc<str>>,
+    pub subject: Option<PairwiseSubject>,
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub upstream: Option<Duration>,
@@ -109,7 +108,7 @@ impl Drop for Record {
             status: self.status,
             code: self.code,
             level: self.level,
-            subject: self.subject.take(),
+            subject: self.subject,
             took,
             upstream: self.upstream,
             verdict: self.verdict,

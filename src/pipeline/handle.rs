@@ -172,6 +172,8 @@ async fn pass(
     let signer = &view.snapshot.signer;
     let prepared = prepare::prepare(arrived, &permit, &gate.conn, &pools.agency, &route.way, signer, now);
     let mut prepared = prepared.map_err(Refusal::Forward)?;
+    // Nothing of it is asked for any more: what it shares is at hand now, and would be far away after the agency's answer.
+    drop(permit);
     let sent = tokio::time::Instant::now();
     let reply = forward::deliver(pools, &mut prepared, body, &payload.interim, sent).await;
     let answered = tokio::time::Instant::now();

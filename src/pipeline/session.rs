@@ -8,7 +8,7 @@ mod kept_form;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::Method;
@@ -154,7 +154,7 @@ fn strongest(loaded: &Loaded, requirement: &Requirement, party: &Party, now: i64
 }
 
 /// What one authentication says of the caller, made once: its level, its value and its time belong together.
-fn caller(loaded: &Loaded, party: &Party, level: Level) -> Arc<Verified> {
+fn caller(loaded: &Loaded, party: &Party, level: Level) -> Rc<Verified> {
     let session = loaded.session();
     loaded.memo(level, || {
         let standing = session.standing(level);

@@ -26,7 +26,7 @@ struct Inner {
     limits: Limits,
     kept: Kept,
     /// By level: what the caller of [`Loaded::memo`] made of it.
-    memo: [OnceCell<Arc<dyn Any + Send + Sync>>; 4],
+    memo: [OnceCell<Rc<dyn Any>>; 4],
 }
 
 /// How this worker's copy stays true.
@@ -104,12 +104,12 @@ impl Loaded {
     }
 
     /// What `make` makes of this session at `level`, made once for as long as this worker knows it.
-    pub fn memo<T: Any + Send + Sync>(&self, level: Level, make: impl FnOnce() -> T) -> Arc<T> {
+    pub fn memo<T: Any>(&self, level: Level, make: impl FnOnce() -> T) -> Rc<T> {
         let place = &self.0.memo[usize::from(level.number())];
         if let Some(made) = place.get().and_then(|made| made.clone().downcast().ok()) {
             return made;
         }
-        let made = Arc::new(make());
+        let made = Rc::new(make());
         // Taken by another type: then it is made anew each time.
         let _ = place.set(made.clone());
         made

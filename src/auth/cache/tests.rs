@@ -36,7 +36,7 @@ impl Bench {
             Looked::Hit(_) => true,
             Looked::Miss(hash) => {
                 let proof = (&self.issuer, &self.life(), ENDS);
-                self.cache.insert(hash, token.as_bytes(), Arc::new(verified(token)), proof);
+                self.cache.insert(hash, token.as_bytes(), Rc::new(verified(token)), proof);
                 false
             }
         }
@@ -91,7 +91,7 @@ async fn a_stale_entry_is_replaced_in_its_place() {
     let bench = Bench::new(16);
     bench.ask("a.b.c");
     let Looked::Miss(hash) = bench.cache.look(b"a.b.c", &bench.issuer, ENDS) else { panic!("it is stale") };
-    bench.cache.insert(hash, b"a.b.c", Arc::new(verified("new")), (&bench.issuer, &bench.life(), ENDS + 100));
+    bench.cache.insert(hash, b"a.b.c", Rc::new(verified("new")), (&bench.issuer, &bench.life(), ENDS + 100));
     assert!(bench.hits("a.b.c", ENDS));
     let shelf = bench.cache.shelf.borrow();
     assert_eq!((shelf.entries.len(), shelf.small.len() + shelf.main.len()), (1, 1));
@@ -140,7 +140,7 @@ async fn tokens_and_bytes_are_bounded() {
     }
     let shelf = bench.cache.shelf.borrow();
     assert!(shelf.entries.len() <= 64 && shelf.bytes <= 64 * BYTES_PER_TOKEN);
-    assert_eq!(shelf.bytes, shelf.entries.values().map(Entry::cost).sum::<usize>());
+    assert_eq!(shelf.bytes, shelf.entries.iter().map(Entry::cost).sum::<usize>());
     assert_eq!(shelf.entries.len(), shelf.small.len() + shelf.main.len());
     assert!(shelf.ghosts.len() <= 64 && shelf.is_ghost.len() <= 64);
 }
