@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use http::Method;
 use ipnet::IpNet;
 
-use super::handle::refuse_unread;
+use super::handle::{handle, refuse_unread};
 use super::refusal::Refusal;
 use super::seat::Seat;
 use super::worker::Worker;
@@ -52,6 +52,9 @@ impl Gate {
     }
 }
 
+/// What a request is handled with: its connection's gate, and what came in by it.
+pub(super) type Request = (Rc<Gate>, Box<Inbound>);
+
 /// A gate is shared by the requests of its connection.
 pub struct Shared(pub Rc<Gate>);
 
@@ -60,7 +63,7 @@ impl Service for Shared {
         let gate = self.0.clone();
         // The room first, and then what goes into it: else it is put together elsewhere and moved.
         let inbound = Box::write(Box::new_uninit(), inbound);
-        let seat = Some(gate.worker.seats.take(gate.clone(), inbound));
+        let seat = Some(gate.worker.seats.take((gate.clone(), inbound), |(gate, inbound)| handle(gate, inbound)));
         Caught { gate, seat }
     }
 
@@ -77,7 +80,7 @@ impl Service for Shared {
 struct Caught {
     gate: Rc<Gate>,
     /// Gone once there is an answer.
-    seat: Option<Seat>,
+    seat: Option<Seat<Request, Outbound>>,
 }
 
 impl Future for Caught {
@@ -85,7 +88,7 @@ impl Future for Caught {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outbound> {
         let Caught { gate, seat } = &mut *self;
-        let Some(at_work) = seat else { return Poll::Pending };
+        let at_work = seat.as_mut().expect("it is not polled after its answer");
         // Sound: a seat whose request panicked is never polled again, and what it shared with others are counters.
         match catch_unwind(AssertUnwindSafe(|| at_work.poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,

@@ -7,7 +7,7 @@ pub mod portal;
 mod rate;
 pub mod refusal;
 pub mod respond;
-pub mod seat;
+mod seat;
 pub mod session;
 pub mod verify;
 pub mod worker;

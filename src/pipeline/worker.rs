@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::gate::Request;
 use super::seat::Seats;
 use crate::auth::TokenCache;
 use crate::balance::{AgencyPools, Pools};
@@ -14,6 +15,7 @@ use crate::config::model::AccessLog;
 use crate::limit::overload::Overload;
 use crate::limit::shared::Counting;
 use crate::live::{Live, Snapshot};
+use crate::message::Outbound;
 use crate::observe::Lease;
 use crate::observe::record::Books;
 use crate::session::Known;
@@ -31,7 +33,7 @@ pub struct Worker {
     pub books: Books,
     pub clock: Clock,
     pub overload: Overload,
-    pub seats: Seats,
+    pub(super) seats: Seats<Request, Outbound>,
     /// Wakes long-lived streams when another snapshot is in force.
     pub streams: Closing,
     view: RefCell<Rc<View>>,
