@@ -199,8 +199,8 @@ impl Wire {
         Poll::Ready(Ok(read))
     }
 
-    /// Whether nothing came, and nothing was closed, while nobody looked. Nobody is woken for what comes later; no system call
-    /// while it is quiet.
+    /// Whether nothing came, and nothing was closed, while nobody looked. No system call while it is quiet. Nobody waits by this
+    /// for what comes later; who waited last may still be woken.
     pub fn is_quiet(&mut self) -> bool {
         let holds_nothing = self.is_dry || matches!(self.io, Transport::Tcp(_));
         // What is asked of a socket that is not ready is not done.
@@ -302,7 +302,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http1::testing::narrow_tls;
     use std::future::poll_fn;
+    use std::time::Duration;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
@@ -346,11 +348,41 @@ mod tests {
             assert!(wire.is_quiet() && wire.is_quiet());
             far.write_all(says).await.unwrap();
             far.shutdown().await.unwrap();
-            // Noticed when the runtime has looked at its sockets.
+            until_not_quiet(&mut wire).await;
+            assert_eq!((&wire.unread[..], wire.eof), (says, says.is_empty()));
+        }
+    }
+
+    async fn until_not_quiet(wire: &mut Wire) {
+        let noticed = async {
             while wire.is_quiet() {
                 tokio::task::yield_now().await;
             }
-            assert_eq!((&wire.unread[..], wire.eof), (says, says.is_empty()));
+        };
+        tokio::time::timeout(Duration::from_secs(30), noticed).await.expect("it is noticed");
+    }
+
+    /// Where what came may be TLS's own affair, and what is ours may lie opened while the socket has nothing.
+    #[tokio::test]
+    async fn an_idle_tls_connection_is_quiet_until_something_comes() {
+        let (mut far, near) = narrow_tls().await;
+        let mut wire = Wire::new(Transport::ClientTls(Box::new(near)));
+        far.write_all(b"a").await.unwrap();
+        far.flush().await.unwrap();
+        assert_eq!(poll_fn(|cx| wire.poll_fill(cx)).await.unwrap(), 1);
+        // With it came the session's tickets.
+        assert!(wire.is_quiet() && wire.is_quiet());
+        // Two records at once: of one read, the other is opened with it.
+        for record in [b"b", b"c"] {
+            far.write_all(record).await.unwrap();
         }
+        far.flush().await.unwrap();
+        assert_eq!(poll_fn(|cx| wire.poll_fill(cx)).await.unwrap(), 1);
+        until_not_quiet(&mut wire).await;
+        assert_eq!(wire.unread, b"abc"[..]);
+        assert!(wire.is_quiet() && wire.is_quiet());
+        far.shutdown().await.unwrap();
+        until_not_quiet(&mut wire).await;
+        assert!(wire.eof && !wire.is_quiet());
     }
 }
