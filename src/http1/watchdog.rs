@@ -19,12 +19,14 @@ const NEVER: Duration = Duration::from_secs(86_400 * 365);
 pub struct Watchdog {
     sleep: Pin<Box<Sleep>>,
     deadline: Instant,
+    /// What the timer is set to: it lies elsewhere in memory, and is looked at only where it must be.
+    set_to: Instant,
 }
 
 impl Watchdog {
     pub fn new(after: Duration) -> Watchdog {
         let deadline = Instant::now() + after;
-        Watchdog { sleep: Box::pin(sleep_until(deadline)), deadline }
+        Watchdog { sleep: Box::pin(sleep_until(deadline)), deadline, set_to: deadline }
     }
 
     /// Rings `after` from now unless it is set again before.
@@ -43,8 +45,8 @@ impl Watchdog {
     /// Rings then unless it is set again before.
     pub fn set_at(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        if self.deadline < self.sleep.deadline() {
-            self.sleep.as_mut().reset(self.deadline);
+        if self.deadline < self.set_to {
+            self.set_timer();
         }
     }
 
@@ -58,9 +60,14 @@ impl Watchdog {
             if Instant::now() >= self.deadline {
                 return Poll::Ready(());
             }
-            self.sleep.as_mut().reset(self.deadline);
+            self.set_timer();
         }
         Poll::Pending
+    }
+
+    fn set_timer(&mut self) {
+        self.set_to = self.deadline;
+        self.sleep.as_mut().reset(self.deadline);
     }
 }
 
