@@ -189,9 +189,9 @@ impl PairwiseSubject {
 
     /// `None`: it is longer than one can be.
     pub fn new(text: &str) -> Option<PairwiseSubject> {
-        let mut subject = PairwiseSubject { text: [0; PairwiseSubject::MAX], len: text.len() as u8 };
-        subject.text.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        Some(subject)
+        let mut bytes = [0; PairwiseSubject::MAX];
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(PairwiseSubject { text: bytes, len: text.len() as u8 })
     }
 
     pub fn as_bytes(&self) -> &[u8] {

@@ -8,7 +8,7 @@ use super::assurance;
 use super::cache::{self, Looked, Place, TokenCache, count};
 use super::credential::{self, Malformed, Presented, token68};
 use super::keys::{Issuer, Missing};
-use super::permit::{PairwiseMemo, Permit, Verified, rate_key};
+use super::permit::{Permit, Verified, rate_key};
 use super::token::{self, Claims, Invalid};
 use crate::apart::apart;
 use crate::clock::{Clock, UnixTime};
@@ -189,7 +189,8 @@ fn verified(claims: &Claims, issuer: &Issuer) -> Result<Verified, Invalid> {
         exp: claims.exp()?,
         scopes: claims.scopes(),
         released: None,
-        pairwise: PairwiseMemo::default(),
+        pairwise: Default::default(),
+        more_pairwise: Default::default(),
     })
 }
 

@@ -133,7 +133,7 @@ impl Signer {
     pub fn pairwise(&self, permit: &Permit, agency: &Arc<str>) -> Option<PairwiseSubject> {
         let token = permit.token()?;
         let make = || self.pairwise.subject(agency, &token.issuer, &token.subject);
-        Some(token.pairwise.get_or_make(self.pairwise.mark, agency, make))
+        Some(token.pairwise(self.pairwise.mark, agency, make))
     }
 
     /// A secret for another purpose, drawn from the pairwise one: whoever knows it cannot tell that, and nodes with the same
@@ -174,7 +174,8 @@ impl Pairwise {
     fn read(path: &Path) -> Result<Pairwise, String> {
         let bytes = private_file::read_bounded(path, 1024).map_err(|e| format!("{}: {e}", path.display()))?;
         let malformed = || {
-            let form = "VERSION.BASE64URL: 1 to 16 letters and digits, and 32 bytes";
+            let longest = PairwiseSubject::VERSION;
+            let form = format!("VERSION.BASE64URL: 1 to {longest} letters and digits, and 32 bytes");
             format!("{}: not a pairwise secret ({form})", path.display())
         };
         Pairwise::parse(&bytes).ok_or_else(malformed)

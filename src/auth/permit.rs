@@ -14,17 +14,19 @@ use crate::words::{Level, PairwiseSubject};
 
 /// What was proved about a token: computed once, kept in the cache, shared by every request that brings it.
 ///
-/// In this order: what most requests read lies in the first two cache lines.
+/// In this order: where tokens take turns, each is fetched from far, and what most requests read of it lies in its first two
+/// cache lines (as our allocator aligns what is as large). Both are asked for early: the one holds the count of who shares it,
+/// the other the level.
 #[repr(C)]
 pub struct Verified {
+    pub(super) pairwise: PairwiseMemo,
     pub level: Level,
     pub exp: UnixTime,
-    pub auth_time: Option<UnixTime>,
     /// What a rate by subject counts under: `iss` with `sub`, as a number that means nothing outside this process.
     pub subject_key: u64,
+    pub auth_time: Option<UnixTime>,
     /// What a session adds; `None` for tokens.
     pub(super) released: Option<Box<Released>>,
-    pub(super) pairwise: PairwiseMemo,
     /// The issuer's `iss`.
     pub issuer: Arc<str>,
     /// `sub`. Personal: never logged, never sent to an agency as it is.
@@ -36,7 +38,11 @@ pub struct Verified {
     /// The exact claim value, when it was a string.
     pub acr: Option<String>,
     pub scopes: Vec<String>,
+    pub(super) more_pairwise: MorePairwise,
 }
+
+/// With the two counts before it. Beyond are what few routes ask for.
+const _: () = assert!(2 * size_of::<usize>() + std::mem::offset_of!(Verified, auth_time) <= 128);
 
 /// What a session lets an agency know besides the assertion of level and subject.
 pub(super) struct Released {
@@ -76,12 +82,12 @@ pub(super) fn rate_key(issuer: &str, name: &str) -> u64 {
     std::hash::Hasher::finish(&hasher)
 }
 
-/// The pairwise subjects of a token for the first few agencies it was forwarded to. A citizen's session meets one or two;
-/// for what comes after the last place, the subject is computed anew.
-#[derive(Default)]
-pub(super) struct PairwiseMemo([OnceCell<Remembered>; 4]);
+/// The pairwise subject of a token for the first agency it was forwarded to: most meet only one.
+type PairwiseMemo = OnceCell<Remembered>;
+/// For the next few. For what comes after the last place, the subject is computed anew.
+type MorePairwise = OnceCell<Box<[PairwiseMemo; 3]>>;
 
-struct Remembered {
+pub(super) struct Remembered {
     /// Which pairwise secret it was made with.
     secret: u64,
     /// The agency's own name, so that its address tells it without a look at its text.
@@ -89,20 +95,28 @@ struct Remembered {
     subject: PairwiseSubject,
 }
 
-impl PairwiseMemo {
-    pub(super) fn get_or_make(
+impl Verified {
+    /// The subject for an agency; `secret`: which pairwise secret it is made with.
+    pub(super) fn pairwise(
         &self,
         secret: u64,
         agency: &Arc<str>,
         make: impl FnOnce() -> PairwiseSubject,
     ) -> PairwiseSubject {
         let is_ours = |r: &&Remembered| r.secret == secret && r.agency == *agency;
-        if let Some(found) = self.0.iter().map_while(OnceCell::get).find(is_ours) {
+        if let Some(found) = self.pairwise.get().filter(is_ours) {
             return found.subject;
         }
-        let subject = make();
-        if let Some(free) = self.0.iter().find(|place| place.get().is_none()) {
-            let _ = free.set(Remembered { secret, agency: agency.clone(), subject });
+        let more = self.more_pairwise.get().map(|more| &more[..]).unwrap_or_default();
+        if let Some(found) = more.iter().map_while(OnceCell::get).find(is_ours) {
+            return found.subject;
+        }
+        let made = Remembered { secret, agency: agency.clone(), subject: make() };
+        let subject = made.subject;
+        if let Err(made) = self.pairwise.set(made)
+            && let Some(free) = self.more_pairwise.get_or_init(Box::default).iter().find(|place| place.get().is_none())
+        {
+            let _ = free.set(made);
         }
         subject
     }
@@ -152,16 +166,16 @@ mod tests {
 
     #[test]
     fn a_pairwise_subject_is_made_once_for_an_agency_and_a_secret() {
-        let memo = PairwiseMemo::default();
+        let token = crate::auth::testing::verified("a");
         let of = |text| PairwiseSubject::new(text).unwrap();
         let tax = Arc::from("tax");
-        let first = memo.get_or_make(1, &tax, || of("one"));
-        assert_eq!(first, memo.get_or_make(1, &tax, || unreachable!("it is remembered")));
+        let first = token.pairwise(1, &tax, || of("one"));
+        assert_eq!(first, token.pairwise(1, &tax, || unreachable!("it is remembered")));
         let reloaded = Arc::from("tax");
-        assert_eq!(first, memo.get_or_make(1, &reloaded, || unreachable!("the same name")));
-        assert_eq!(memo.get_or_make(2, &tax, || of("two")), of("two"), "a new secret, a new subject");
+        assert_eq!(first, token.pairwise(1, &reloaded, || unreachable!("the same name")));
+        assert_eq!(token.pairwise(2, &tax, || of("two")), of("two"), "a new secret, a new subject");
         for agency in ["a", "b", "c", "d", "e", "f"] {
-            assert_eq!(memo.get_or_make(1, &agency.into(), || of(agency)), of(agency), "also beyond the last place");
+            assert_eq!(token.pairwise(1, &agency.into(), || of(agency)), of(agency), "also beyond the last place");
         }
     }
 }

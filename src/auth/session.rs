@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::admit::{Denied, Requirement};
 use super::assurance;
-use super::permit::{PairwiseMemo, Permit, Released, Verified, rate_key};
+use super::permit::{Permit, Released, Verified, rate_key};
 use crate::clock::UnixTime;
 use crate::secret::Secret;
 use crate::words::Level;
@@ -51,7 +51,8 @@ impl Verified {
             exp: UnixTime::MAX,
             scopes: facts.scopes,
             released: Some(Box::new(released)),
-            pairwise: PairwiseMemo::default(),
+            pairwise: Default::default(),
+            more_pairwise: Default::default(),
         }
     }
 }

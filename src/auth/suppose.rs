@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::admit::{Denied, Requirement};
 use super::assurance;
 use super::credential;
-use super::permit::{PairwiseMemo, Permit, Verified};
+use super::permit::{Permit, Verified};
 use crate::clock::UnixTime;
 use crate::config::model::SupposedCaller;
 use crate::fields::Fields;
@@ -50,7 +50,8 @@ fn verified(caller: &SupposedCaller, requirement: &Requirement, now: UnixTime) -
         subject_key: 0,
         client_key: None,
         released: None,
-        pairwise: PairwiseMemo::default(),
+        pairwise: Default::default(),
+        more_pairwise: Default::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::admit::Requirement;
 use super::keys::Issuer;
-use super::permit::{PairwiseMemo, Verified, rate_key};
+use super::permit::{Verified, rate_key};
 use crate::clock::{Clock, UnixTime};
 use crate::config::defaults;
 use crate::config::model::{self, JwksSource, Position};
@@ -152,7 +152,8 @@ pub fn verified(subject: &str) -> Verified {
         subject_key: rate_key(ISS, subject),
         client_key: Some(rate_key(ISS, "portal")),
         released: None,
-        pairwise: PairwiseMemo::default(),
+        pairwise: Default::default(),
+        more_pairwise: Default::default(),
     }
 }
 
