@@ -11,8 +11,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Free seats that a worker keeps: as many as requests are usually under way at once.
-const KEPT: usize = 64;
+/// Free seats that a worker keeps: by as many the requests under way go up and down from turn to turn. Not more: after a crowd
+/// they lie scattered, and each holds what the allocator would give back around it.
+const KEPT: usize = 16;
 
 /// One worker's free seats, for requests `Q` that are answered `A` in one way.
 pub struct Seats<Q, A>(RefCell<Vec<Seat<Q, A>>>);
