@@ -22,7 +22,7 @@ const BODY_READ: usize = 64 * 1024;
 /// The same where very many bodies are under way: a TLS record of it is allocated in 16 KiB, and not in the next size.
 const BODY_READ_LEAST: usize = 16 * 1024 - 64;
 /// What the bodies of one worker share: as much as was read of a body waits with it while its reader is slow.
-const BODY_ROOM: usize = 4 * 1024 * 1024;
+const BODY_ROOM: usize = 2 * 1024 * 1024;
 /// An allocation up to this size is kept for the next head; a larger one is given back.
 const KEPT: usize = 4 * 1024;
 
