@@ -125,40 +125,55 @@ impl fmt::Display for Code {
     }
 }
 
-/// What one request is called in the answer, the log and the agency's own log: 1 to 64 characters of `[0-9A-Za-z._-]`.
-#[derive(Clone, Copy)]
-pub struct RequestId {
-    text: [u8; RequestId::MAX],
+/// Text of up to `N` bytes (fewer than 256), by value: it is read with every request, and no place elsewhere in memory need be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ShortText<const N: usize> {
+    bytes: [u8; N],
     len: u8,
 }
 
-impl RequestId {
-    pub const MAX: usize = 64;
+impl<const N: usize> ShortText<N> {
+    /// `None`: it is longer.
+    fn new(text: &[u8]) -> Option<ShortText<N>> {
+        let mut bytes = [0; N];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(ShortText { bytes, len: text.len() as u8 })
+    }
 
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("only ASCII is ever stored")
+    }
+}
+
+/// What one request is called in the answer, the log and the agency's own log: 1 to 64 characters of `[0-9A-Za-z._-]`.
+#[derive(Clone, Copy)]
+pub struct RequestId(ShortText<64>);
+
+impl RequestId {
     /// 128 bits as 32 lower-case hexadecimal digits.
     pub fn from_bits(bits: u128) -> RequestId {
-        let mut text = [0; RequestId::MAX];
-        text[..32].copy_from_slice(hex(bits.to_be_bytes()).as_flattened());
-        RequestId { text, len: 32 }
+        RequestId(ShortText::new(hex(bits.to_be_bytes()).as_flattened()).expect("32 digits fit"))
     }
 
     /// An id that a trusted proxy gave; `None` when it is not of the form above.
     pub fn from_trusted(given: &[u8]) -> Option<RequestId> {
         let ok = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if given.is_empty() || given.len() > RequestId::MAX || !given.iter().all(ok) {
+        if given.is_empty() || !given.iter().all(ok) {
             return None;
         }
-        let mut text = [0; RequestId::MAX];
-        text[..given.len()].copy_from_slice(given);
-        Some(RequestId { text, len: given.len() as u8 })
+        ShortText::new(given).map(RequestId)
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.text[..usize::from(self.len)]
+        self.0.as_bytes()
     }
 
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).expect("only ASCII is ever stored")
+        self.0.as_str()
     }
 }
 
@@ -174,32 +189,25 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// A caller as one agency knows them, and nobody else does (PV-1): a version, a dot, and 43 characters of base64url. Here by
-/// value: it is read with every request, and no place elsewhere in memory need be.
+/// A caller as one agency knows them, and nobody else does (PV-1): a version, a dot, and 43 characters of base64url.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PairwiseSubject {
-    text: [u8; PairwiseSubject::MAX],
-    len: u8,
-}
+pub struct PairwiseSubject(ShortText<{ PairwiseSubject::VERSION + 1 + 43 }>);
 
 impl PairwiseSubject {
     /// Letters and digits of a version.
     pub const VERSION: usize = 16;
-    const MAX: usize = PairwiseSubject::VERSION + 1 + 43;
 
     /// `None`: it is longer than one can be.
     pub fn new(text: &str) -> Option<PairwiseSubject> {
-        let mut bytes = [0; PairwiseSubject::MAX];
-        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        Some(PairwiseSubject { text: bytes, len: text.len() as u8 })
+        ShortText::new(text.as_bytes()).map(PairwiseSubject)
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.text[..usize::from(self.len)]
+        self.0.as_bytes()
     }
 
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).expect("it was text")
+        self.0.as_str()
     }
 }
 
