@@ -88,18 +88,18 @@ impl Future for Caught {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outbound> {
         let Caught { gate, seat } = &mut *self;
-        let at_work = seat.as_mut().expect("it is not polled after its answer");
+        let mut at_work = seat.take().expect("it is not polled after its answer");
         // Sound: a seat whose request panicked is never polled again, and what it shared with others are counters.
         match catch_unwind(AssertUnwindSafe(|| at_work.poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Pending) => {
+                *seat = Some(at_work);
+                Poll::Pending
+            }
             Ok(Poll::Ready(outbound)) => {
-                seat.take().into_iter().for_each(|seat| gate.worker.seats.free(seat));
+                gate.worker.seats.free(at_work);
                 Poll::Ready(outbound)
             }
-            Err(_) => {
-                *seat = None;
-                Poll::Ready(refuse_unread(gate, Refusal::Internal))
-            }
+            Err(_) => Poll::Ready(refuse_unread(gate, Refusal::Internal)),
         }
     }
 }
