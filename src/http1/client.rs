@@ -9,7 +9,7 @@ mod upload;
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -140,9 +140,7 @@ impl Upstream {
 
     /// Makes an idle connection ready for another worker. `None` when it cannot carry another request.
     pub fn park(mut self) -> Option<Parked> {
-        // Waited for by nobody: whoever waited last would be kept for as long as it lies.
-        let is_quiet = self.wire.poll_fill(&mut Context::from_waker(Waker::noop())).is_pending();
-        let is_idle = is_quiet && self.wire.unread.is_empty();
+        let is_idle = self.wire.let_go() && self.wire.unread.is_empty();
         let Upstream { wire, used, idle_since, counted, .. } = self;
         is_idle.then_some(Parked { io: wire.io, used, idle_since, counted })
     }

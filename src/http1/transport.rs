@@ -208,6 +208,11 @@ impl Wire {
         if !self.eof && holds_nothing && !is_ready() {
             return true;
         }
+        self.let_go()
+    }
+
+    /// The same for a connection that is to lie: nobody is woken any more, and whoever waited last is not kept.
+    pub fn let_go(&mut self) -> bool {
         self.poll_fill(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
