@@ -83,6 +83,18 @@ class Server(http.server.ThreadingHTTPServer):
         """A gateway that has given up is no error of the agency."""
 
 
+class Connection(http.client.HTTPConnection):
+    """From a host, also when it is opened anew because the last answer closed it."""
+
+    def __init__(self, host, address, port):
+        super().__init__(address, port, timeout=PATIENCE)
+        self.home = host
+
+    def connect(self):
+        with self.home.inside():
+            super().connect()
+
+
 class Between(unittest.TestCase):
     """Three hosts and two wires, and a gateway for each test."""
 
@@ -126,9 +138,8 @@ class Between(unittest.TestCase):
         self.addCleanup(stop)
 
     def connect(self):
-        with self.caller.inside():
-            connection = http.client.HTTPConnection(TO_CALLER, 8080, timeout=PATIENCE)
-            connection.connect()
+        connection = Connection(self.caller, TO_CALLER, 8080)
+        connection.connect()
         self.addCleanup(connection.close)
         return connection
 
@@ -141,8 +152,7 @@ class Between(unittest.TestCase):
         return answer.status, answer.getheader("x-gateway-error"), b"" if answer.status != 200 else text
 
     def metric(self, name):
-        with self.gateway.inside(), contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.admin)) as admin:
-            admin.connect()
+        with contextlib.closing(Connection(self.gateway, "127.0.0.1", self.admin)) as admin:
             admin.request("GET", "/metrics")
             text = admin.getresponse().read().decode()
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"darvazeh_{name}{{"))
