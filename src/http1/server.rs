@@ -75,7 +75,10 @@ pub async fn serve(wire: Wire, settings: &Settings, service: &impl Service, ear:
         let call = service.call(inbound);
         let Some(outbound) = serve_call(&connection, call, &interim, settings, &mut dog).await else { return };
         match write_answer(&connection, request, outbound, &mut dog, settings.idle, &ear).await {
-            Ending::KeepAlive => dog.set_roughly(settings.idle),
+            Ending::KeepAlive if pass_over(&connection, &mut dog, settings.header_time).await => {
+                dog.set_roughly(settings.idle)
+            }
+            Ending::KeepAlive => return,
             Ending::Close => return linger(&connection, &mut dog).await,
             Ending::Abort => return,
             Ending::Tunnel(tunnel) => {
@@ -251,6 +254,19 @@ async fn serve_call(
             // The body has just failed of its time limit: the service must hear of it.
             state.fail(BodyError::ClientTimeout);
         }
+    })
+    .await
+}
+
+/// Reads past what is left of a body that nobody wanted. False when it does not come whole within `limit`.
+async fn pass_over(connection: &RefCell<Connection>, dog: &mut Watchdog, limit: Duration) -> bool {
+    if connection.borrow().body_is_done() {
+        return true;
+    }
+    dog.set(limit);
+    poll_fn(|cx| match connection.borrow_mut().poll_rest(cx) {
+        Poll::Pending => dog.poll(cx).map(|()| false),
+        whole => whole,
     })
     .await
 }

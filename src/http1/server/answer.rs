@@ -13,7 +13,7 @@ use http::header;
 use http::{Method, StatusCode, Version};
 use http_body::{Body as _, Frame};
 
-use super::body::Connection;
+use super::body::{Connection, Rest};
 use crate::body::Body;
 use crate::closing::{Ear, Word};
 use crate::date;
@@ -80,10 +80,10 @@ pub(super) async fn write_answer(
     let Outbound { response: Response { status, headers, body }, tunnel, close } = outbound;
     let coding = coding(status, &body, request, tunnel.is_some());
     // A body that the caller is still sending into a finished answer will not be read: say so.
-    let unread = !connection.borrow().body_is_done() && !matches!(body, Body::Stream(_));
-    let failed = connection.borrow().body_is_done() && !connection.borrow().body_is_whole();
+    let rest = connection.borrow().rest();
+    let unread = rest == Rest::Failed || (rest == Rest::Much && !matches!(body, Body::Stream(_)));
     let last = ear.word() >= Word::Last;
-    let close = close || !request.keep_alive || last || unread || failed || coding == Coding::UntilClose;
+    let close = close || !request.keep_alive || last || unread || coding == Coding::UntilClose;
 
     let mut out = Lent::take();
     out.extend_from_slice(&connection.borrow_mut().begin_answer());
@@ -106,7 +106,7 @@ pub(super) async fn write_answer(
             Ending::Abort
         }
         false => Ending::Abort,
-        true if close || !connection.borrow().body_is_whole() => Ending::Close,
+        true if close || matches!(connection.borrow().rest(), Rest::Much | Rest::Failed) => Ending::Close,
         true => Ending::KeepAlive,
     }
 }

@@ -16,6 +16,8 @@ use crate::http1::transport::Wire;
 use crate::http1::watchdog::Watchdog;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// The most of a body that is read past for the sake of the connection: a handshake costs both sides more.
+const PASSED_OVER: u64 = 64 * 1024;
 
 /// What the connection's loop and the request's body share, both within one task.
 pub(super) struct Connection {
@@ -23,6 +25,8 @@ pub(super) struct Connection {
     body: BodyState,
     /// The caller waits for `100 Continue` before it sends its body.
     continue_due: bool,
+    /// It has not begun to send it, and was not told to: after a final answer it may do either (RFC 9110 §10.1.1).
+    held_back: bool,
     /// The body was polled and had nothing.
     waiting: bool,
     /// Bytes of the body came since the time limit was set.
@@ -49,12 +53,24 @@ impl BodyState {
     }
 }
 
+/// What of the body has not been read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It came whole: the next request may follow it.
+    None,
+    /// It comes for certain, and is little enough to be [read past](Connection::poll_rest) once the answer is sent.
+    Little,
+    Much,
+    Failed,
+}
+
 impl Connection {
     pub(super) fn new(wire: Wire) -> Connection {
         Connection {
             wire,
             body: BodyState::Done,
             continue_due: false,
+            held_back: false,
             waiting: false,
             progress: false,
             interim: BytesMut::new(),
@@ -64,6 +80,7 @@ impl Connection {
     pub(super) fn begin(&mut self, body: BodyState, continue_due: bool) {
         self.body = body;
         self.continue_due = continue_due;
+        self.held_back = continue_due;
         self.waiting = false;
         self.progress = true;
     }
@@ -72,9 +89,23 @@ impl Connection {
         matches!(self.body, BodyState::Done | BodyState::Failed(_))
     }
 
-    /// The body came whole: the next request may follow it.
-    pub(super) fn body_is_whole(&self) -> bool {
-        matches!(self.body, BodyState::Done)
+    pub(super) fn rest(&self) -> Rest {
+        match self.body {
+            BodyState::Done => Rest::None,
+            BodyState::Length(left) if left <= PASSED_OVER && !self.held_back => Rest::Little,
+            BodyState::Length(_) | BodyState::Chunked(_) => Rest::Much,
+            BodyState::Failed(_) => Rest::Failed,
+        }
+    }
+
+    /// Reads past what is left of the body. True when it came whole.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while let Some(piece) = ready!(self.poll_body(cx)) {
+            if piece.is_err() {
+                return Poll::Ready(false);
+            }
+        }
+        Poll::Ready(true)
     }
 
     pub(super) fn fail(&mut self, error: BodyError) {
@@ -121,7 +152,7 @@ impl Connection {
         // The limit is on the caller's silence, not on an agency that takes its time between two reads.
         self.waiting = false;
         if self.continue_due {
-            self.continue_due = false;
+            (self.continue_due, self.held_back) = (false, false);
             if self.wire.unread.is_empty() {
                 self.interim.extend_from_slice(CONTINUE);
             }
@@ -180,7 +211,8 @@ impl Connection {
     }
 }
 
-/// The handle that the service holds. Dropping it leaves the rest unread; the connection then closes after its answer.
+/// The handle that the service holds. Dropping it leaves the rest unread; the connection then closes after its answer, but
+/// for a [little](Rest::Little) rest.
 pub(super) struct RequestBody(Rc<RefCell<Connection>>);
 
 impl RequestBody {
@@ -198,7 +230,7 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.borrow().body_is_whole()
+        self.0.borrow().rest() == Rest::None
     }
 
     fn size_hint(&self) -> SizeHint {

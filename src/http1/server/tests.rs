@@ -173,6 +173,39 @@ async fn a_caller_is_told_to_continue_only_when_its_body_is_wanted() {
     assert!(!text.contains("100 Continue") && text.contains("connection: close") && text.ends_with("early"), "{text}");
 }
 
+/// SM-4: what is read past is the body, to the byte, whatever it looks like.
+#[tokio::test(flavor = "local")]
+async fn a_little_body_that_nobody_wanted_is_read_past() {
+    let mut rig = rig(SETTINGS).await;
+    let body = "GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n";
+    rig.say(&format!("POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len())).await;
+    let text = rig.until("early").await;
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && !text.contains("connection: close"), "{text}");
+    let (some, rest) = body.split_at(7);
+    rig.say(some).await;
+    rig.say(&format!("{rest}POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")).await;
+    rig.until("abc").await;
+    assert_eq!(*rig.seen.0.borrow(), ["POST /early", "POST /b"]);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_little_body_that_nobody_wanted_and_that_does_not_come_is_not_waited_for() {
+    let mut rig = rig(Settings { header_time: Duration::from_millis(30), ..SETTINGS }).await;
+    rig.say("POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\na").await;
+    assert!(rig.rest().await.ends_with("early"));
+    rig.server.await.unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_large_body_that_nobody_wanted_is_left_unread() {
+    for framing in ["content-length: 65537", "transfer-encoding: chunked"] {
+        let mut rig = rig(SETTINGS).await;
+        rig.say(&format!("POST /early HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")).await;
+        let text = rig.rest().await;
+        assert!(text.contains("connection: close") && text.ends_with("early"), "{text}");
+    }
+}
+
 #[tokio::test(flavor = "local")]
 async fn early_hints_come_before_the_answer() {
     let mut rig = rig(SETTINGS).await;
