@@ -31,6 +31,9 @@ pub struct HeadLimits {
 /// [`lines`](super::lines).
 const TO_CALLER: usize = 4;
 
+/// More than this behind a head is not held by what is kept of it.
+const ALONG: usize = 4 * 1024;
+
 /// Why a head is refused. The text is for the caller's developer and repeats nothing of what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadFault {
@@ -107,8 +110,15 @@ pub fn parse_request(
     };
     *scan = Scan::default();
     uri_in_bounds(buffer, limits)?;
-    let head = buffer.split_to(end).freeze();
+    let head = take(buffer, end);
     request_head(&head, &ends, limits).map(Some)
+}
+
+/// The head out of what was read: a copy where much was read with it. Some of its values last, in what HPACK remembers for as long
+/// as a connection does (RFC 7541 §2.3.2), and would hold all of that.
+fn take(buffer: &mut BytesMut, end: usize) -> Bytes {
+    let head = buffer.split_to(end);
+    if buffer.len() > ALONG { Bytes::copy_from_slice(&head) } else { head.freeze() }
 }
 
 /// A request line that is too long is said to be so, and not "headers too large", even before its end was seen.
@@ -167,7 +177,7 @@ pub fn parse_response(
     let mut ends = Ends::default();
     let Some(end) = scan.ends_of_lines(buffer, limits.block, &mut ends)? else { return Ok(None) };
     *scan = Scan::default();
-    let head = buffer.split_to(end).freeze();
+    let head = take(buffer, end);
     response_head(&head, &ends, limits, method).map(Some)
 }
 

@@ -274,3 +274,14 @@ fn an_answers_length_is_kept_only_where_no_body_says_it() {
     assert_eq!(lengths("200 OK", Method::HEAD), (Some(b"5".to_vec()), Framing::Empty));
     assert_eq!(lengths("304 Not Modified", Method::GET), (Some(b"5".to_vec()), Framing::Empty));
 }
+
+#[test]
+fn what_is_kept_of_a_head_holds_no_large_body() {
+    for (length, shared) in [(ALONG, true), (ALONG + 1, false)] {
+        let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\nx-a: b\r\n\r\n");
+        buffer.resize(buffer.len() + length, b'x');
+        let head = parse_response(&mut buffer, &mut Scan::default(), &LIMITS, &Method::GET).unwrap().unwrap().0;
+        assert_eq!((&head.headers["x-a"], buffer.len()), (&http::HeaderValue::from_static("b"), length));
+        assert_eq!(buffer.freeze().is_unique(), !shared);
+    }
+}

@@ -163,7 +163,7 @@ impl Connection {
         loop {
             match self.take_piece() {
                 Ok(Some(frame)) => {
-                    self.wire.give_back();
+                    self.wire.taken();
                     return Poll::Ready(frame.map(Ok));
                 }
                 Ok(None) => {}
