@@ -13,6 +13,7 @@ use http::{Method, Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::duplex::StreamIo;
+use super::piece::Piece;
 use super::receive::Receiving;
 use super::send::{SendError, Sending};
 use crate::body::{Body, BodyError};
@@ -28,7 +29,7 @@ const HEADER_LIST: u32 = 64 * 1024;
 const INTERIM_ANSWERS: u32 = 32;
 
 /// A connection to an agency; cheap to clone, shared by the worker's requests.
-pub type Handle = SendRequest<Bytes>;
+pub type Handle = SendRequest<Piece>;
 
 /// Speaks HTTP/2 over `io`; the connection runs as a local task until it closes. `settled`: wait for the agency's settings,
 /// which alone say whether it takes extended CONNECT. `counted` is kept as long as the connection is open.

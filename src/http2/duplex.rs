@@ -8,15 +8,17 @@ use bytes::{Buf, Bytes};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::piece::Piece;
+
 pub struct StreamIo {
-    send: SendStream<Bytes>,
+    send: SendStream<Piece>,
     receive: RecvStream,
     unread: Bytes,
     closed: bool,
 }
 
 impl StreamIo {
-    pub fn new(send: SendStream<Bytes>, receive: RecvStream) -> StreamIo {
+    pub fn new(send: SendStream<Piece>, receive: RecvStream) -> StreamIo {
         StreamIo { send, receive, unread: Bytes::new(), closed: false }
     }
 }
@@ -58,7 +60,7 @@ impl AsyncWrite for StreamIo {
             }
         }
         let take = self.send.capacity().min(buf.len());
-        self.send.send_data(Bytes::copy_from_slice(&buf[..take]), false).map_err(broken)?;
+        self.send.send_data(Piece::alone(Bytes::copy_from_slice(&buf[..take])), false).map_err(broken)?;
         Poll::Ready(Ok(take))
     }
 
@@ -69,7 +71,7 @@ impl AsyncWrite for StreamIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !std::mem::replace(&mut self.closed, true) {
-            self.send.send_data(Bytes::new(), true).map_err(broken)?;
+            self.send.send_data(Piece::alone(Bytes::new()), true).map_err(broken)?;
         }
         Poll::Ready(Ok(()))
     }

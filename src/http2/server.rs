@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::duplex::StreamIo;
 use super::outlet::Outlet;
+use super::piece::Piece;
 use super::receive::Receiving;
 use super::send::{SendError, Sending};
 use crate::body::Body;
@@ -45,8 +46,8 @@ const RESETS: usize = 50;
 /// A window that keeps one 100 ms line of 40 Mbit/s busy, and bounds what a stream may make us hold.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Of a stream, on its way to the socket: as much may wait for each caller who reads slowly.
-const SEND_BUFFER: usize = 32 * 1024;
+/// Of a tunnel, on its way to the socket. Bodies have a bound of their own (`piece`).
+const SEND_BUFFER: usize = 16 * 1024;
 const FRAME: u32 = 16 * 1024;
 /// From the last GOAWAY and the last stream to the end of a connection that does not end by itself.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -82,7 +83,7 @@ pub async fn serve<S: Service + 'static>(
         .max_send_buffer_size(SEND_BUFFER)
         .max_frame_size(FRAME)
         .enable_connect_protocol()
-        .handshake::<_, Bytes>(io);
+        .handshake::<_, Piece>(io);
     let Ok(Ok(mut connection)) = tokio::time::timeout(settings.header_time, handshake).await else { return };
     hold.gather();
     let mut dog = Watchdog::new(settings.header_time);
@@ -152,7 +153,7 @@ pub async fn serve<S: Service + 'static>(
 
 async fn stream<S: Service>(
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Piece>,
     service: Rc<S>,
     settings: Settings,
 ) {
@@ -178,7 +179,8 @@ async fn stream<S: Service>(
         respond.poll_reset(cx).map(|_| None)
     })
     .await;
-    // A caller who reset the stream: dropping the call cancels the exchange with the agency.
+    // A caller who reset the stream: this cancels the exchange with the agency. And an answer may take long.
+    drop(call);
     if let Some(outbound) = outbound {
         answer(respond, outbound, head_only, receive, settings).await;
     }
@@ -258,7 +260,7 @@ fn join_cookies(headers: &mut Fields) {
 }
 
 async fn answer(
-    mut respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Piece>,
     outbound: Outbound,
     head_only: bool,
     receive: Option<RecvStream>,
