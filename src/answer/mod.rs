@@ -32,6 +32,15 @@ pub use texts::{Texts, Titles, texts, titles};
 pub const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Tells the caller what its request is called. It never comes again, so HPACK need not remember it in place of what does (RFC 7541
+/// section 7.1.3).
+pub fn say_id(headers: &mut Fields, id: &RequestId) {
+    if let Ok(mut id) = HeaderValue::from_bytes(id.as_bytes()) {
+        id.set_sensitive(true);
+        headers.insert(X_REQUEST_ID, id);
+    }
+}
+
 /// Room for our own headers and for the challenges, `Allow`, CORS and the like that the caller adds: the list seldom grows.
 const HEADERS: usize = 14;
 
@@ -136,7 +145,7 @@ pub fn render(notice: &Notice<'_>, manner: Manner) -> Response {
         contact: notice.contact,
         link: notice.link,
     };
-    let mut headers = common_headers(&said);
+    let mut headers = common_headers(said.code, &notice.request_id);
     let (status, text) = match manner.dress {
         Dress::Problem => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
@@ -172,10 +181,10 @@ pub fn render(notice: &Notice<'_>, manner: Manner) -> Response {
 }
 
 /// What every dress carries.
-fn common_headers(said: &Said<'_>) -> Fields {
+fn common_headers(code: Code, request_id: &RequestId) -> Fields {
     let mut headers = Fields::with_capacity(HEADERS);
-    headers.insert(X_GATEWAY_ERROR, HeaderValue::from_static(said.code.as_str()));
-    headers.insert(X_REQUEST_ID, HeaderValue::from_str(said.id).expect("a request id is plain ASCII"));
+    headers.insert(X_GATEWAY_ERROR, HeaderValue::from_static(code.as_str()));
+    say_id(&mut headers, request_id);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers

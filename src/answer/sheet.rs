@@ -10,7 +10,7 @@ use http::header::{
 };
 
 use super::page::{STYLE, organisation};
-use super::{Language, X_REQUEST_ID, escape};
+use super::{Language, escape, say_id};
 use crate::body::Body;
 use crate::config::model::Contact;
 use crate::message::Response;
@@ -58,9 +58,7 @@ pub fn answer(sheet: &Sheet<'_>, contact: &Contact, request_id: RequestId) -> Re
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, policy(sheet));
-    if let Ok(id) = HeaderValue::from_bytes(request_id.as_bytes()) {
-        headers.insert(X_REQUEST_ID, id);
-    }
+    say_id(headers, &request_id);
     response
 }
 

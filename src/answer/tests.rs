@@ -52,6 +52,7 @@ fn every_answer_names_its_code_and_request_and_is_never_stored() {
         assert_eq!(response.status, status);
         assert_eq!(header(&response, X_GATEWAY_ERROR), code.as_str());
         assert_eq!(header(&response, X_REQUEST_ID), ID);
+        assert!(response.headers.get(X_REQUEST_ID).unwrap().is_sensitive(), "HPACK does not remember it");
         assert_eq!(header(&response, CACHE_CONTROL), "no-store");
         assert_eq!(header(&response, X_CONTENT_TYPE_OPTIONS), "nosniff");
         assert!(!response.headers.contains_key(CONTENT_LENGTH));

@@ -18,8 +18,8 @@ use super::respond::{self, Asked, Lasting};
 use super::session::{self, Ends, Entered};
 use super::verify;
 use super::worker::View;
-use crate::answer::X_REQUEST_ID;
 use crate::answer::cors::Preflight;
+use crate::answer::say_id;
 use crate::apart::apart;
 use crate::auth;
 use crate::body::Body;
@@ -299,9 +299,7 @@ fn answer_preflight(route: &RouteLive, arrived: &Arrived, record: &mut Record) -
         Some(cors) => cors.answer_preflight(&arrived.headers),
         None => Response::new(Body::Empty),
     };
-    if let Ok(id) = HeaderValue::from_bytes(arrived.request_id.as_bytes()) {
-        response.headers.insert(X_REQUEST_ID, id);
-    }
+    say_id(&mut response.headers, &arrived.request_id);
     record.status = response.status.as_u16();
     response.into()
 }

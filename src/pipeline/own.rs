@@ -3,7 +3,7 @@
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
-use crate::answer::X_REQUEST_ID;
+use crate::answer::say_id;
 use crate::body::Body;
 use crate::intake::Arrived;
 use crate::live::Snapshot;
@@ -22,9 +22,7 @@ pub fn answer(arrived: &Arrived, snapshot: &Snapshot) -> Option<Response> {
         _ => return None,
     };
     let headers = &mut response.headers;
-    if let Ok(id) = HeaderValue::from_bytes(arrived.request_id.as_bytes()) {
-        headers.insert(X_REQUEST_ID, id);
-    }
+    say_id(headers, &arrived.request_id);
     Some(response)
 }
 

@@ -12,7 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::refusal::Refusal;
 use super::session::End;
 use crate::answer::cors::CompiledCors;
-use crate::answer::{Notice, X_GATEWAY_ERROR, X_REQUEST_ID, manner, render};
+use crate::answer::{Notice, X_GATEWAY_ERROR, manner, render, say_id};
 use crate::auth::Requirement;
 use crate::balance::Lease;
 use crate::body::{Body, BodyError};
@@ -56,9 +56,7 @@ pub fn relay(
     let Reply { status, headers, body, tunnel } = reply;
     let mut response = Response { status, headers, body: Body::Empty };
     let headers = &mut response.headers;
-    if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
-        headers.insert(X_REQUEST_ID, id);
-    }
+    say_id(headers, &record.request_id);
     if asked.scheme == Scheme::Https && !headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
@@ -125,9 +123,7 @@ pub fn dress(refusal: &Refusal, asked: &Asked<'_>, request_id: RequestId) -> Res
 /// Sends one of the gateway's own pages. HEAD gets its head (RFC 9110 section 9.3.2).
 pub fn own(mut response: Response, method: &Method, scheme: Scheme, mut record: Record) -> Outbound {
     let headers = &mut response.headers;
-    if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
-        headers.insert(X_REQUEST_ID, id);
-    }
+    say_id(headers, &record.request_id);
     if scheme == Scheme::Https {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
@@ -148,9 +144,7 @@ fn redirect(location: &str, notice: &Notice<'_>) -> Response {
     let mut response = login::see_other(location);
     let headers = &mut response.headers;
     headers.insert(X_GATEWAY_ERROR, HeaderValue::from_static(notice.code.as_str()));
-    if let Ok(id) = HeaderValue::from_bytes(notice.request_id.as_bytes()) {
-        headers.insert(X_REQUEST_ID, id);
-    }
+    say_id(headers, &notice.request_id);
     response
 }
 

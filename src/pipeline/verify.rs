@@ -19,7 +19,7 @@ use super::refusal::Refusal;
 use super::respond;
 use super::session::origin;
 use super::worker::View;
-use crate::answer::X_REQUEST_ID;
+use crate::answer::say_id;
 use crate::body::Body;
 use crate::chance;
 use crate::config::model::{IdentityKind, Verify};
@@ -151,9 +151,7 @@ impl Asking<'_> {
         let mut response = Response::new(Body::Empty);
         let headers = &mut response.headers;
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(id) = HeaderValue::from_bytes(record.request_id.as_bytes()) {
-            headers.insert(X_REQUEST_ID, id);
-        }
+        say_id(headers, &record.request_id);
         told::with_yes(&entered, &cookies, snapshot.sessions.jar(), &arrived.headers, headers);
         forward::headers::identity(headers, None, &entered.permit, agency, &snapshot.signer, || {
             gate.worker.clock.now()
