@@ -15,6 +15,8 @@ const LARGE_HEAD: usize = 24 * 1024;
 const LARGE_BODY: usize = 256 * 1024;
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/// Answers that a connection has carried before it is idle, where they are many.
+const MANY: usize = 50;
 /// How many slow readers share a connection, where they do.
 const SHARED: usize = 10;
 /// A window that no slow reader fills: what stops the sender is the socket.
@@ -43,11 +45,12 @@ pub async fn hold(kind: &str, address: SocketAddr, count: usize, token: &str) {
             "flight" => read_on(tls(stream, &config).await, get("/a/never", token, "")).await,
             "slow" => drop(tokio::task::spawn_local(sip_tls(Slow::new(stream), config.clone(), token.to_owned()))),
             "slow-plain" => read_on(Slow::new(stream), get("/a/endless", token, "")).await,
-            "idle-h2" => h2(tls(stream, &config).await, "/a/x", token, 1).await,
+            "idle-h2" => h2(tls(stream, &config).await, "/a/x", token, 1, 1).await,
+            "used-h2" => h2(tls(stream, &config).await, "/a/x", token, 1, MANY).await,
             "slow-h2" | "slow-h2-shared" => {
                 let (config, token) = (config.clone(), token.to_owned());
                 tokio::task::spawn_local(async move {
-                    h2(tls(Slow::new(stream), &config).await, "/a/endless", &token, streams).await;
+                    h2(tls(Slow::new(stream), &config).await, "/a/endless", &token, streams, 1).await;
                 });
             }
             _ => panic!("no such state"),
@@ -112,32 +115,42 @@ async fn sip_tls(stream: Slow, config: Arc<ClientConfig>, token: String) {
     read_on(tls(stream, &config).await, get("/a/endless", &token, "")).await;
 }
 
-/// Requests over one HTTP/2 connection, whose answers are read as they come.
-async fn h2(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, path: &str, token: &str, streams: usize) {
+/// Requests over one HTTP/2 connection, so many at once and so often, whose answers are read as they come.
+async fn h2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    path: &str,
+    token: &str,
+    streams: usize,
+    times: usize,
+) {
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
     let (mut send, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
     tokio::task::spawn_local(connection);
-    let mut readers = Vec::new();
-    for _ in 0..streams {
-        let request =
-            http::Request::get(format!("https://{HOST}{path}")).header("authorization", format!("Bearer {token}"));
-        let (response, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
-        readers.push(tokio::task::spawn_local(async move {
-            let response = response.await.unwrap();
-            assert_eq!(response.status(), 200);
-            let mut body = response.into_body();
-            while let Some(data) = body.data().await {
-                let length = data.unwrap().len();
-                body.flow_control().release_capacity(length).unwrap();
-            }
-        }));
-    }
-    for reader in readers {
-        reader.await.unwrap();
+    for _ in 0..times {
+        let mut readers = Vec::new();
+        for _ in 0..streams {
+            let request =
+                http::Request::get(format!("https://{HOST}{path}")).header("authorization", format!("Bearer {token}"));
+            let (response, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
+            readers.push(tokio::task::spawn_local(read(response)));
+        }
+        for reader in readers {
+            reader.await.unwrap();
+        }
     }
     tokio::task::spawn_local(async move {
         let _send = send;
         pending::<()>().await;
     });
+}
+
+async fn read(response: h2::client::ResponseFuture) {
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body();
+    while let Some(data) = body.data().await {
+        let length = data.unwrap().len();
+        body.flow_control().release_capacity(length).unwrap();
+    }
 }
