@@ -75,11 +75,10 @@ pub async fn serve(wire: Wire, settings: &Settings, service: &impl Service, ear:
         let call = service.call(inbound);
         let Some(outbound) = serve_call(&connection, call, &interim, settings, &mut dog).await else { return };
         match write_answer(&connection, request, outbound, &mut dog, settings.idle, &ear).await {
-            Ending::KeepAlive if pass_over(&connection, &mut dog, settings.header_time).await => {
+            Ending::KeepAlive if pass_over(&connection, &mut dog, settings.idle, &ear).await => {
                 dog.set_roughly(settings.idle)
             }
-            Ending::KeepAlive => return,
-            Ending::Close => return linger(&connection, &mut dog).await,
+            Ending::KeepAlive | Ending::Close => return linger(&connection, &mut dog).await,
             Ending::Abort => return,
             Ending::Tunnel(tunnel) => {
                 // An upgrade has no body, so nobody else holds the connection.
@@ -258,15 +257,19 @@ async fn serve_call(
     .await
 }
 
-/// Reads past what is left of a body that nobody wanted. False when it does not come whole within `limit`.
-async fn pass_over(connection: &RefCell<Connection>, dog: &mut Watchdog, limit: Duration) -> bool {
+/// Reads past what is left of a body that nobody wanted. False when it does not come whole: the caller is silent for longer than
+/// `idle`, or gone, or connections are to close.
+async fn pass_over(connection: &RefCell<Connection>, dog: &mut Watchdog, idle: Duration, ear: &Ear) -> bool {
     if connection.borrow().body_is_done() {
         return true;
     }
-    dog.set(limit);
-    poll_fn(|cx| match connection.borrow_mut().poll_rest(cx) {
-        Poll::Pending => dog.poll(cx).map(|()| false),
-        whole => whole,
+    dog.set(idle);
+    poll_fn(|cx| {
+        let state = &mut *connection.borrow_mut();
+        match state.poll_rest(cx) {
+            Poll::Pending if ear.poll(cx) >= Word::Close || state.poll_stall(cx, dog, idle) => Poll::Ready(false),
+            polled => polled,
+        }
     })
     .await
 }

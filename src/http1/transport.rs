@@ -165,24 +165,12 @@ impl Wire {
         self.give_back();
     }
 
-    /// Gives a large buffer back once all in it was taken: the silence may last for long.
+    /// Gives a large buffer back once all in it was taken: what was taken may last for long, and so may the silence.
     pub fn give_back(&mut self) {
         if self.roomy && self.unread.is_empty() {
             self.unread = BytesMut::new();
             self.roomy = false;
         }
-    }
-
-    /// A piece of a body was taken out of `unread`. Whoever has it holds all that it lies in, so what is left of that costs nothing, and
-    /// is filled by the next read if it is worth one: or a little that waits would hold as much as a lot.
-    pub fn taken(&mut self) {
-        if self.rest() < Passing::share() / 4 {
-            self.give_back();
-        }
-    }
-
-    fn rest(&self) -> usize {
-        self.unread.capacity() - self.unread.len()
     }
 
     /// Reads more bytes behind `unread`. Ready(0) is the end. Holds no memory while nothing comes.
@@ -234,10 +222,7 @@ impl Wire {
             return Poll::Ready(Ok(0));
         }
         self.passing.get_or_insert_with(Passing::begin);
-        let share = Passing::share();
-        if !self.unread.try_reclaim(share) && self.rest() < share / 4 {
-            self.unread.reserve(share);
-        }
+        self.unread.reserve(Passing::share());
         self.roomy = true;
         self.is_dry = false;
         let Poll::Ready(read) = pin!(self.io.read_buf(&mut self.unread)).poll(cx) else {
@@ -364,39 +349,12 @@ mod tests {
         assert_eq!(poll_fn(|cx| wire.poll_fill(cx)).await.unwrap(), 0);
     }
 
-    async fn body_piece(wire: &mut Wire, far: &mut TcpStream, length: usize) -> Bytes {
-        far.write_all(&vec![b'x'; length]).await.unwrap();
-        while wire.unread.len() < length {
-            wire.io.tcp().readable().await.unwrap();
-            poll_fn(|cx| wire.poll_fill_body(cx)).await.unwrap();
-        }
-        let piece = wire.unread.split().freeze();
-        wire.taken();
-        piece
-    }
-
-    /// An address range as numbers: whether two lie in one allocation.
-    fn lies(bytes: &[u8]) -> usize {
-        bytes.as_ptr() as usize
-    }
-
     #[tokio::test]
-    async fn what_is_left_beside_a_little_that_is_still_held_is_filled() {
-        let (mut wire, mut far) = wire().await;
-        let little = body_piece(&mut wire, &mut far, 1000).await;
-        let more = body_piece(&mut wire, &mut far, 1000).await;
-        assert_eq!(lies(&more), lies(&little) + 1000);
-        drop((little, more));
+    async fn a_body_that_does_not_come_holds_no_buffer() {
+        let (mut wire, far) = wire().await;
         assert!(poll_fn(|cx| Poll::Ready(wire.poll_fill_body(cx).is_pending())).await);
-        assert_eq!(wire.unread.capacity(), 0, "and while nothing comes it is given back");
-    }
-
-    #[tokio::test]
-    async fn what_is_left_beside_a_lot_is_given_back() {
-        let (mut wire, mut far) = wire().await;
-        let lot = body_piece(&mut wire, &mut far, BODY_READ - 1000).await;
         assert_eq!(wire.unread.capacity(), 0);
-        assert!(lot.is_unique());
+        drop(far);
     }
 
     /// Whether it speaks out of turn, or is closed.

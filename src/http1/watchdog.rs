@@ -50,6 +50,13 @@ impl Watchdog {
         }
     }
 
+    /// Does not ring before then.
+    pub fn stay_until(&mut self, deadline: Instant) {
+        if deadline > self.deadline {
+            self.set_at(deadline);
+        }
+    }
+
     pub fn off(&mut self) {
         self.deadline = Instant::now() + NEVER;
     }

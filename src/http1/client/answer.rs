@@ -143,7 +143,7 @@ impl<H: Home> HttpBody for AnswerBody<H> {
             match this.take_piece() {
                 Ok(Some(frame)) => {
                     if let Some((connection, _)) = &mut this.at_work {
-                        connection.wire.taken();
+                        connection.wire.give_back();
                     }
                     return Poll::Ready(frame.map(Ok));
                 }

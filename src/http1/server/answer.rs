@@ -79,7 +79,7 @@ pub(super) async fn write_answer(
 ) -> Ending {
     let Outbound { response: Response { status, headers, body }, tunnel, close } = outbound;
     let coding = coding(status, &body, request, tunnel.is_some());
-    // A body that the caller is still sending into a finished answer will not be read: say so.
+    // A body that the caller is still sending into a finished answer will not be read, but for a little: say so.
     let rest = connection.borrow().rest();
     let unread = rest == Rest::Failed || (rest == Rest::Much && !matches!(body, Body::Stream(_)));
     let last = ear.word() >= Word::Last;

@@ -25,7 +25,7 @@ pub(super) struct Connection {
     body: BodyState,
     /// The caller waits for `100 Continue` before it sends its body.
     continue_due: bool,
-    /// It has not begun to send it, and was not told to: after a final answer it may do either (RFC 9110 §10.1.1).
+    /// It waited for that, and nobody asked for the body before the answer began: it may send it yet, or not (RFC 9110 §10.1.1).
     held_back: bool,
     /// The body was polled and had nothing.
     waiting: bool,
@@ -163,7 +163,7 @@ impl Connection {
         loop {
             match self.take_piece() {
                 Ok(Some(frame)) => {
-                    self.wire.taken();
+                    self.wire.give_back();
                     return Poll::Ready(frame.map(Ok));
                 }
                 Ok(None) => {}

@@ -190,9 +190,19 @@ async fn a_little_body_that_nobody_wanted_is_read_past() {
 
 #[tokio::test(flavor = "local")]
 async fn a_little_body_that_nobody_wanted_and_that_does_not_come_is_not_waited_for() {
-    let mut rig = rig(Settings { header_time: Duration::from_millis(30), ..SETTINGS }).await;
+    let mut rig = rig(Settings { idle: Duration::from_millis(30), ..SETTINGS }).await;
     rig.say("POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\na").await;
     assert!(rig.rest().await.ends_with("early"));
+    rig.server.await.unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn nor_is_it_when_connections_are_to_close() {
+    let mut rig = rig(SETTINGS).await;
+    rig.say("POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\na").await;
+    rig.until("early").await;
+    rig.closing.say(Word::Close);
+    assert_eq!(rig.rest().await, "");
     rig.server.await.unwrap();
 }
 
