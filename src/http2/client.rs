@@ -81,8 +81,8 @@ pub async fn exchange(
         if let Poll::Ready(Err(SendError::Body(error))) = sending.poll(cx) {
             return Poll::Ready(Err(Failure::RequestBody(error)));
         }
-        if sending.take_progress() {
-            dog.set(patience.response);
+        if let Some(at) = sending.take_progress() {
+            dog.stay_until(at + patience.response);
         }
         if let Err(failure) = pass_interim(cx, &mut response, interim, &mut informed) {
             return Poll::Ready(Err(failure));
@@ -208,8 +208,8 @@ impl HttpBody for AnswerBody {
         if let Poll::Ready(Err(SendError::Body(error))) = this.sending.poll(cx) {
             return Poll::Ready(Some(Err(error)));
         }
-        if this.sending.take_progress() {
-            this.receiving.stay();
+        if let Some(at) = this.sending.take_progress() {
+            this.receiving.stay_from(at);
         }
         Pin::new(&mut this.receiving).poll_frame(cx)
     }

@@ -28,8 +28,8 @@ const HEADERS: u8 = 1;
 const PUSH_PROMISE: u8 = 5;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
-/// What is gathered before it leaves in any case: what a TLS record holds (RFC 8446 §5.1), but that as a whole it is allocated in
-/// 16 KiB, and not in the next size.
+/// What is gathered before it leaves in any case: nearly what a TLS record holds (RFC 8446 §5.1). The record, with what is its own,
+/// is allocated in 16 KiB, and not in the next size.
 const GATHERED: usize = 16 * 1024 - 64;
 
 /// The server's hold on the transport below `h2`.

@@ -8,41 +8,48 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use bytes::{Buf, Bytes};
+use tokio::time::Instant;
 
-/// Less than this may wait while more is brought: what comes together leaves together.
+/// Less than this may wait while more is brought: what comes together leaves together. A smaller piece is copied out of the buffer
+/// that it was read into, and would hold, so that no more than one such buffer waits.
 const ENOUGH: usize = 8 * 1024;
-/// And no more pieces than these: each may lie in a buffer far larger than itself.
-const PIECES: usize = 8;
+/// No more pieces than these wait, however little is in them.
+const PIECES: usize = 64;
 
 /// A part of a body, as `h2` holds it until it is written.
 pub struct Piece {
     bytes: Bytes,
+    /// What it holds, until all of it is written.
+    length: usize,
     waiting: Option<Rc<Waiting>>,
 }
 
 impl Piece {
     /// One that nobody waits for.
     pub fn alone(bytes: Bytes) -> Piece {
-        Piece { bytes, waiting: None }
+        Piece { length: bytes.len(), bytes, waiting: None }
     }
 }
 
-/// All pieces of one stream that wait to be written.
+/// All pieces of one stream that wait to be written, but for those that nobody waits for.
 #[derive(Default)]
 pub struct Waiting {
     bytes: Cell<usize>,
     pieces: Cell<usize>,
-    progress: Cell<bool>,
+    progress: Cell<Option<Instant>>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Waiting {
     pub fn piece(self: &Rc<Waiting>, bytes: Bytes) -> Piece {
         // A time limit counts from here, and not from when there was last something to take.
-        self.progress.set(self.progress.get() || self.is_over());
+        if self.is_over() {
+            self.progress.set(Some(Instant::now()));
+        }
+        let bytes = if bytes.len() < ENOUGH { Bytes::copy_from_slice(&bytes) } else { bytes };
         self.bytes.set(self.bytes.get() + bytes.len());
         self.pieces.set(self.pieces.get() + 1);
-        Piece { bytes, waiting: Some(self.clone()) }
+        Piece { length: bytes.len(), bytes, waiting: Some(self.clone()) }
     }
 
     pub fn is_over(&self) -> bool {
@@ -53,8 +60,8 @@ impl Waiting {
         self.bytes.get() >= ENOUGH || self.pieces.get() >= PIECES
     }
 
-    /// Bytes were taken, or the first came to wait, since this was last asked.
-    pub fn take_progress(&self) -> bool {
+    /// When bytes were last taken, or the first came to wait, if it was since this was last asked.
+    pub fn take_progress(&self) -> Option<Instant> {
         self.progress.take()
     }
 
@@ -77,8 +84,7 @@ impl Buf for Piece {
     fn advance(&mut self, taken: usize) {
         self.bytes.advance(taken);
         if let Some(waiting) = &self.waiting {
-            waiting.bytes.set(waiting.bytes.get() - taken);
-            waiting.progress.set(true);
+            waiting.progress.set(Some(Instant::now()));
         }
     }
 }
@@ -86,7 +92,7 @@ impl Buf for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         let Some(waiting) = &self.waiting else { return };
-        waiting.bytes.set(waiting.bytes.get() - self.bytes.len());
+        waiting.bytes.set(waiting.bytes.get() - self.length);
         waiting.pieces.set(waiting.pieces.get() - 1);
         if let Some(waker) = waiting.waker.take() {
             waker.wake();
@@ -111,13 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn a_large_piece_is_enough_until_most_of_it_was_taken() {
+    fn a_large_piece_is_enough_until_all_of_it_was_taken() {
         let waiting = Rc::new(Waiting::default());
         let mut piece = waiting.piece(Bytes::from(vec![0; 2 * ENOUGH]));
-        assert!(waiting.is_enough() && waiting.take_progress() && !waiting.take_progress());
+        assert!(waiting.is_enough() && waiting.take_progress().is_some() && waiting.take_progress().is_none());
         piece.advance(ENOUGH + 1);
-        assert!(!waiting.is_enough() && !waiting.is_over());
-        assert!(waiting.take_progress() && !waiting.take_progress());
+        assert!(waiting.is_enough() && !waiting.is_over());
+        assert!(waiting.take_progress().is_some() && waiting.take_progress().is_none());
         drop(piece);
         assert!(waiting.is_over() && !waiting.is_enough());
     }
@@ -134,6 +140,18 @@ mod tests {
         assert!(waiting.is_enough());
         drop(pieces);
         assert!(waiting.is_over());
+    }
+
+    #[test]
+    fn a_little_that_waits_holds_nothing_else() {
+        let waiting = Rc::new(Waiting::default());
+        let read = Bytes::from(vec![0; 64 * 1024]);
+        let piece = waiting.piece(read.slice(..ENOUGH - 1));
+        assert!(read.is_unique());
+        drop(piece);
+        let piece = waiting.piece(read.slice(..ENOUGH));
+        assert!(!read.is_unique(), "nothing larger is copied");
+        drop(piece);
     }
 
     #[test]

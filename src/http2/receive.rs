@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::body::BodyError;
 use crate::http1::watchdog::Watchdog;
@@ -42,10 +43,10 @@ impl Receiving {
         Receiving { stream, length, broken, stalled, dog: None, idle, trailers_due: false }
     }
 
-    /// Progress elsewhere in the exchange (the upload goes on) keeps the silence from counting.
-    pub fn stay(&mut self) {
+    /// Progress elsewhere in the exchange (the upload goes on) keeps the silence before it from counting.
+    pub fn stay_from(&mut self, at: Instant) {
         if let Some(dog) = &mut self.dog {
-            dog.set(self.idle);
+            dog.stay_until(at + self.idle);
         }
     }
 
@@ -65,7 +66,9 @@ impl HttpBody for Receiving {
         if !this.trailers_due {
             match this.stream.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => {
-                    this.stay();
+                    if let Some(dog) = &mut this.dog {
+                        dog.set(this.idle);
+                    }
                     if this.stream.flow_control().release_capacity(data.len()).is_err() {
                         return Poll::Ready(Some(Err(this.broken)));
                     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::Body as _;
+use tokio::time::Instant;
 
 use super::piece::{Piece, Waiting};
 use crate::body::{Body, BodyError};
@@ -25,13 +26,15 @@ pub struct Sending {
     body: Body,
     /// Made with the first piece that must be waited for.
     waiting: Option<Rc<Waiting>>,
-    /// The end has been said.
+    /// A piece was sent that is not waited for.
+    sent_alone: bool,
+    /// The end has been said, or is not wanted any more.
     ended: bool,
 }
 
 impl Sending {
     pub fn new(stream: SendStream<Piece>, body: Body) -> Sending {
-        Sending { stream, body, waiting: None, ended: false }
+        Sending { stream, body, waiting: None, sent_alone: false, ended: false }
     }
 
     /// Nothing to send: the stream was ended with its head.
@@ -43,9 +46,12 @@ impl Sending {
         self.ended && !self.is_blocked()
     }
 
-    /// Bytes were taken by the connection, or began to wait for it, since this was last asked.
-    pub fn take_progress(&mut self) -> bool {
-        self.waiting.as_ref().is_some_and(|waiting| waiting.take_progress())
+    /// When bytes were last taken by the connection, or began to wait for it, if it was since this was last asked.
+    pub fn take_progress(&mut self) -> Option<Instant> {
+        if std::mem::take(&mut self.sent_alone) {
+            return Some(Instant::now());
+        }
+        self.waiting.as_ref().and_then(|waiting| waiting.take_progress())
     }
 
     pub fn reset(&mut self, reason: Reason) {
@@ -69,12 +75,12 @@ impl Sending {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.send(data)?,
                     Err(frame) => {
-                        self.ended = true;
-                        let trailers = frame.into_trailers().unwrap_or_default();
-                        self.stream.send_trailers(trailers).map_err(|_| SendError::Peer)?;
+                        self.end();
+                        let sent = self.stream.send_trailers(frame.into_trailers().unwrap_or_default());
+                        sent.map_err(|_| SendError::Peer)?;
                     }
                 },
-                Poll::Ready(None) => self.end(Piece::alone(Bytes::new()))?,
+                Poll::Ready(None) => self.hand_on(Piece::alone(Bytes::new()), true)?,
                 Poll::Ready(Some(Err(error))) => {
                     self.stream.send_reset(reason(error));
                     return Poll::Ready(Err(SendError::Body(error)));
@@ -98,19 +104,30 @@ impl Sending {
         // The last piece of a body that knows its end carries END_STREAM: one frame fewer.
         let last = self.body.is_end_stream();
         if last {
-            // And nobody waits for it where the window is open to all of it.
+            // And it is not waited for where the window is open to all of it.
             self.stream.reserve_capacity(data.len());
             if self.stream.capacity() >= data.len() {
-                return self.end(Piece::alone(data));
+                self.sent_alone = true;
+                return self.hand_on(Piece::alone(data), true);
             }
         }
         let piece = self.waiting.get_or_insert_default().piece(data);
-        if last { self.end(piece) } else { self.stream.send_data(piece, false).map_err(|_| SendError::Peer) }
+        self.hand_on(piece, last)
     }
 
-    fn end(&mut self, last: Piece) -> Result<(), SendError> {
+    fn hand_on(&mut self, piece: Piece, last: bool) -> Result<(), SendError> {
+        let sent = self.stream.send_data(piece, last);
+        // To who does not want it no more of it is brought.
+        if last || sent.is_err() {
+            self.end();
+        }
+        sent.map_err(|_| SendError::Peer)
+    }
+
+    /// What the body holds, a place at an agency say, is not held until the last of it has left.
+    fn end(&mut self) {
         self.ended = true;
-        self.stream.send_data(last, true).map_err(|_| SendError::Peer)
+        self.body = Body::Empty;
     }
 }
 
@@ -226,7 +243,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(asked.get(), 1);
-        assert!(sending.take_progress() && sending.is_blocked() && !sending.take_progress());
+        assert!(sending.take_progress().is_some() && sending.is_blocked() && sending.take_progress().is_none());
         reader.flow_control().release_capacity(0).unwrap();
     }
 
@@ -244,12 +261,24 @@ mod tests {
         assert!(sending.is_done());
     }
 
+    /// A time limit counts from it, as from one that is.
+    #[tokio::test(flavor = "local")]
+    async fn a_last_piece_that_is_not_waited_for_is_progress() {
+        let (writer, _reader) = stream(30).await;
+        let mut sending = Sending::new(writer, Body::full("x"));
+        assert!(!is_pending(&mut sending).await && sending.is_done());
+        assert!(sending.take_progress().is_some() && sending.take_progress().is_none());
+    }
+
     #[tokio::test(flavor = "local")]
     async fn a_reader_who_leaves_is_noticed() {
         let (writer, reader) = stream(0).await;
-        let (mut sending, _) = sending(writer, pieces([16 * 1024, 10]));
+        let (mut sending, asked) = sending(writer, pieces([16 * 1024, 10, 10, 10]));
         assert!(is_pending(&mut sending).await);
         drop(reader);
         assert_eq!(poll_fn(|cx| sending.poll(cx)).await, Err(SendError::Peer));
+        let taken = asked.get();
+        let _ = poll_fn(|cx| Poll::Ready(sending.poll(cx))).await;
+        assert_eq!(asked.get(), taken, "nothing more is brought to who is gone");
     }
 }

@@ -46,7 +46,7 @@ const RESETS: usize = 50;
 /// A window that keeps one 100 ms line of 40 Mbit/s busy, and bounds what a stream may make us hold.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Of a tunnel, on its way to the socket. Bodies have a bound of their own (`piece`).
+/// Of a tunnel, and of a last piece that is not waited for, on its way to the socket. Bodies have a bound of their own (`piece`).
 const SEND_BUFFER: usize = 16 * 1024;
 const FRAME: u32 = 16 * 1024;
 /// From the last GOAWAY and the last stream to the end of a connection that does not end by itself.
@@ -294,8 +294,10 @@ async fn send_body(mut sending: Sending, idle: Duration) {
     let ended = poll_fn(|cx: &mut Context<'_>| {
         let polled = sending.poll(cx);
         if polled.is_pending() {
-            if sending.take_progress() || !sending.is_blocked() {
-                dog.set(idle);
+            match sending.take_progress() {
+                _ if !sending.is_blocked() => dog.set(idle),
+                Some(at) => dog.stay_until(at + idle),
+                None => {}
             }
             // A caller who does not read: after the limit the stream is reset.
             return dog.poll(cx).map(|()| Err(SendError::Peer));

@@ -1,14 +1,15 @@
 //! Agencies over HTTP/2 and over TLS: by ALPN on `https://`, in the clear by prior knowledge on `h2c://`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::support::agency::{Agency, ByHand};
 use crate::support::certs::{self, Authority, ca};
-use crate::support::client::{H2, H2Answer, bearer, connect, get, h2_get, post, send};
-use crate::support::frames::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, SETTINGS, frame};
+use crate::support::client::{H2, H2Answer, bearer, connect, get, h2_get, post, request, send};
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, SETTINGS, frame};
 use crate::support::gateway::{Gateway, directory};
 use crate::support::h2c::{H2Agency, Manner};
 use crate::support::token::token;
@@ -211,12 +212,17 @@ async fn h2_by_hand(listener: &ByHand) -> (Wire, u32) {
 
 /// The stream of the next request.
 async fn stream_of(inside: &mut Wire) -> u32 {
+    stream_of_next(HEADERS, inside).await
+}
+
+/// The stream of the next frame of this kind.
+async fn stream_of_next(kind: u8, inside: &mut Wire) -> u32 {
     loop {
         let head = inside.exactly(9).await.expect("a frame");
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         inside.exactly(length).await.expect("its payload");
         match head[3] {
-            HEADERS => return u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+            met if met == kind => return u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
             SETTINGS if head[4] & 1 == 0 => inside.send(frame(SETTINGS, 1, 0, &[])).await.expect("open"),
             _ => {}
         }
@@ -242,6 +248,25 @@ async fn a_request_that_goaway_disowns_is_sent_again() {
     stream_of(&mut inside).await;
     inside.send(frame(GOAWAY, 0, 0, &[0, 0, 0, id as u8, 0, 0, 0, 0])).await.expect("open");
     let (mut inside, id) = h2_by_hand(&agency).await;
+    inside.send(ok_frame(id)).await.expect("open");
+    assert_passed(&caller.answer().await);
+}
+
+/// `response` counts from the end of the request, also where that is one small piece that came late.
+#[tokio::test]
+async fn an_answer_is_waited_for_from_the_end_of_the_request() {
+    let agency = ByHand::start().await;
+    let url = agency.url().replace("http:", "h2c:");
+    let gateway = standard_with(&url, "timeouts: { response: 2s }").start().await;
+    let mut caller = connect(&gateway).await;
+    caller.send(request("POST", "/open", &["Content-Length: 2"])).await.expect("open");
+    let (mut inside, id) = h2_by_hand(&agency).await;
+    // The pace itself is what is tested here: either wait is shorter than the limit, both together are longer.
+    let pause = Duration::from_millis(1200);
+    tokio::time::sleep(pause).await;
+    caller.send("ab").await.expect("open");
+    assert_eq!(stream_of_next(DATA, &mut inside).await, id);
+    tokio::time::sleep(pause).await;
     inside.send(ok_frame(id)).await.expect("open");
     assert_passed(&caller.answer().await);
 }
