@@ -30,7 +30,7 @@ pub use texts::{Texts, Titles, texts, titles};
 
 /// On every answer that the gateway made itself, and on no other (contract section 3).
 pub const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Tells the caller what its request is called. It never comes again, so HPACK need not remember it in place of what does (RFC 7541
 /// section 7.1.3).
